@@ -1,0 +1,112 @@
+/** What every billing component needs to know: whose billing it is, how to reach it, and in which language to show it. */
+
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { createContext, type ReactNode, useContext, useMemo, useState } from "react";
+import { type BillingSchema, billingSchema, type HostClient } from "./client.js";
+import { BillingError } from "./errors.js";
+import { createFormatters, type Formatters } from "./format.js";
+import { LiveUpdates } from "./live.js";
+import { english, type Messages } from "./messages.js";
+
+/** Shared by all hooks and components below a `BillingProvider`. */
+export interface BillingContextValue {
+  readonly client: HostClient;
+  readonly schema: BillingSchema;
+  readonly organizationId: string;
+  readonly userId: string;
+  readonly workersUrl: string;
+  readonly messages: Messages;
+  readonly format: Formatters;
+  readonly getAccessToken: () => Promise<string | null>;
+}
+
+const BillingContext = createContext<BillingContextValue | null>(null);
+
+export interface BillingProviderProps {
+  /** The host's Supabase client, signed in. */
+  client: HostClient;
+  /** Whose billing is shown. */
+  organizationId: string;
+  /** The signed-in person. */
+  userId: string;
+  /** Base address of the workers, without a trailing slash. */
+  workersUrl: string;
+  /** BCP 47 tag; the browser's language by default. */
+  locale?: string;
+  /** IANA zone for times; the browser's by default. */
+  timeZone?: string;
+  /** Texts in another language. */
+  messages?: Messages;
+  /** The host's TanStack Query client; one of its own by default. */
+  queryClient?: QueryClient;
+  /** How to get the person's access token; the client's session by default. */
+  getAccessToken?: () => Promise<string | null>;
+  children: ReactNode;
+}
+
+/** Gives billing components their organization, client, texts and live updates. */
+export function BillingProvider(props: BillingProviderProps): ReactNode {
+  const { client, organizationId, userId, workersUrl, locale, timeZone, messages, getAccessToken } = props;
+  const [ownQueryClient] = useState(createQueryClient);
+  const value = useMemo<BillingContextValue>(
+    () => ({
+      client,
+      schema: billingSchema(client),
+      organizationId,
+      userId,
+      workersUrl,
+      messages: messages ?? english,
+      format: createFormatters(locale ?? navigator.language, timeZone),
+      getAccessToken: getAccessToken ?? (() => sessionToken(client)),
+    }),
+    [client, organizationId, userId, workersUrl, locale, timeZone, messages, getAccessToken],
+  );
+  return (
+    <QueryClientProvider client={props.queryClient ?? ownQueryClient}>
+      <BillingContext value={value}>
+        <LiveUpdates key={organizationId}>{props.children}</LiveUpdates>
+      </BillingContext>
+    </QueryClientProvider>
+  );
+}
+
+/** Makes a query client that repeats what may succeed the second time and shows refusals at once. */
+export function createQueryClient(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      queries: {
+        staleTime: 1_000,
+        refetchOnWindowFocus: "always",
+        retry: (failures, error) => failures < 2 && isWorthRetrying(error),
+        retryDelay: (failures) => 500 * 2 ** failures,
+      },
+      mutations: { retry: false },
+    },
+  });
+}
+
+function isWorthRetrying(error: Error): boolean {
+  return error instanceof BillingError && (error.status === 0 || error.status >= 500);
+}
+
+async function sessionToken(client: HostClient): Promise<string | null> {
+  const { data } = await client.auth.getSession();
+  return data.session?.access_token ?? null;
+}
+
+/** Reads what the nearest `BillingProvider` gives. */
+export function useBilling(): BillingContextValue {
+  const value = useContext(BillingContext);
+  if (value === null) throw new Error("Billing components need a <BillingProvider> above them.");
+  return value;
+}
+
+/** The texts of the nearest `BillingProvider`. */
+export function useMessages(): Messages {
+  return useBilling().messages;
+}
+
+/** The formatters of the nearest `BillingProvider`. */
+export function useFormat(): Formatters {
+  return useBilling().format;
+}

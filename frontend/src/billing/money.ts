@@ -1,0 +1,41 @@
+/** Money as Stripe counts it: whole numbers of a currency's smallest unit. */
+
+/**
+ * Currencies whose smallest unit at Stripe differs from ISO 4217's.
+ * Source: Stripe's documentation, "Supported currencies", zero-decimal currencies and special cases.
+ */
+const STRIPE_DIGITS: Readonly<Record<string, number>> = { isk: 2, mga: 0, ugx: 2 };
+
+function isoDigits(currency: string): number {
+  const options = new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions();
+  return options.maximumFractionDigits ?? 2;
+}
+
+/**
+ * Writes an amount in the smallest unit as decimal text of the main unit.
+ *
+ * @param minorUnits - A whole number of the currency's smallest unit (cents, yen, …).
+ * @param currency - ISO 4217 code, in either case.
+ * @returns For example `12.50` for 1250 usd and `500` for 500 jpy.
+ */
+export function minorToDecimalText(minorUnits: number | bigint, currency: string): string {
+  const digits = STRIPE_DIGITS[currency.toLowerCase()] ?? isoDigits(currency);
+  const amount = BigInt(minorUnits);
+  const text = (amount < 0n ? -amount : amount).toString().padStart(digits + 1, "0");
+  const point = text.length - digits;
+  const sign = amount < 0n ? "-" : "";
+  return digits === 0 ? sign + text : `${sign}${text.slice(0, point)}.${text.slice(point)}`;
+}
+
+/**
+ * Writes money for a reader.
+ *
+ * @param minorUnits - A whole number of the currency's smallest unit.
+ * @param currency - ISO 4217 code, in either case.
+ * @param locale - BCP 47 tag.
+ */
+export function formatMoney(minorUnits: number | bigint, currency: string, locale: string): string {
+  const text = minorToDecimalText(minorUnits, currency);
+  const format = new Intl.NumberFormat(locale, { style: "currency", currency: currency.toUpperCase() });
+  return format.format(text as Intl.StringNumericLiteral);
+}

@@ -1,0 +1,15 @@
+/** Names of cached reads. Their prefixes are what live updates invalidate. */
+
+/** What a read depends on: the ledger moves often, money seldom, tenancy and catalogue hardly ever. */
+export type Topic = "ledger" | "money" | "tenancy" | "catalogue";
+
+/**
+ * Makes the key of a read.
+ *
+ * @param organizationId - Whose data it is.
+ * @param topic - What it depends on.
+ * @param parts - What distinguishes it from other reads of the topic.
+ */
+export function queryKey(organizationId: string, topic: Topic, ...parts: unknown[]): unknown[] {
+  return ["billing", organizationId, topic, ...parts];
+}

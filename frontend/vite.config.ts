@@ -1,0 +1,18 @@
+/** Build, development server and tests of the page. */
+
+import tailwindcss from "@tailwindcss/vite";
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vitest/config";
+import { runtimeConfig } from "./scripts/runtime_config.js";
+
+export default defineConfig({
+  plugins: [react(), tailwindcss(), runtimeConfig()],
+  build: { target: "es2023", sourcemap: false },
+  server: { port: 5173, strictPort: true },
+  test: {
+    environment: "jsdom",
+    include: ["src/**/*.test.{ts,tsx}", "scripts/**/*.test.ts"],
+    setupFiles: ["src/billing/testing/setup.ts"],
+    restoreMocks: true,
+  },
+});

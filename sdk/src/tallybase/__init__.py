@@ -1,0 +1,76 @@
+"""Tallybase: credits for what agents do, charged before they do it.
+
+credits = Credits.from_env()                    # TALLYBASE_URL, TALLYBASE_KEY, TALLYBASE_AGENT_KEY
+receipt = credits.consume("QAAgent", "answer_question")
+
+@consumes_credits("VisualPostCreatorAgent", "find_background_image")
+async def find_background_image(prompt: str) -> Image: ...
+"""
+
+from tallybase._retry import RetryPolicy
+from tallybase.async_client import AsyncCredits
+from tallybase.client import Credits
+from tallybase.errors import (
+    AgentKeyInvalid,
+    ApprovalRequired,
+    BillingRestricted,
+    Busy,
+    ConfigurationError,
+    Conflict,
+    CreditsUnavailable,
+    IdempotencyConflict,
+    InsufficientCredits,
+    InvalidAmount,
+    InvalidArgument,
+    LimitExceeded,
+    MetadataTooLarge,
+    NotAuthorized,
+    NotFound,
+    RateLimited,
+    RunBudgetExceeded,
+    SpendRefused,
+    TallybaseError,
+    UnexpectedAnswer,
+    UnknownAction,
+)
+from tallybase.models import Balance, Consumption, Outcome, Queued, Quote, Receipt
+from tallybase.outbox import Outbox
+from tallybase.runs import Run, current_run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AgentKeyInvalid",
+    "ApprovalRequired",
+    "AsyncCredits",
+    "Balance",
+    "BillingRestricted",
+    "Busy",
+    "ConfigurationError",
+    "Conflict",
+    "Consumption",
+    "Credits",
+    "CreditsUnavailable",
+    "IdempotencyConflict",
+    "InsufficientCredits",
+    "InvalidAmount",
+    "InvalidArgument",
+    "LimitExceeded",
+    "MetadataTooLarge",
+    "NotAuthorized",
+    "NotFound",
+    "Outbox",
+    "Outcome",
+    "Queued",
+    "Quote",
+    "RateLimited",
+    "Receipt",
+    "RetryPolicy",
+    "Run",
+    "RunBudgetExceeded",
+    "SpendRefused",
+    "TallybaseError",
+    "UnexpectedAnswer",
+    "UnknownAction",
+    "current_run",
+]

@@ -1,0 +1,1 @@
+"""Local stand-in for Supabase Realtime: broadcast, presence, and broadcast from the database."""

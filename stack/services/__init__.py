@@ -1,0 +1,1 @@
+"""One process for the stand-ins: auth, realtime, the mailbox, edge functions and the scheduler."""

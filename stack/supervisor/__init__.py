@@ -1,0 +1,1 @@
+"""Starts the stack's processes in order, restarts those that die, says what happened, and stops them."""

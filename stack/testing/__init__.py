@@ -1,0 +1,1 @@
+"""Runs every check and every test on an instance of its own: `make test`."""

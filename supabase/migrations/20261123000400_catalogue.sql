@@ -1,0 +1,167 @@
+-- Catalogue: plans, packs and the prices of agents' actions.
+-- Stripe's ids live apart (billing_private.stripe_catalogue), because visitors read plans and packs.
+
+create table billing.subscription_plans (
+  id uuid not null default gen_random_uuid(),
+  key text not null,
+  name text not null,
+  description text not null default '',
+  unit_amount bigint not null,
+  currency text not null default 'usd',
+  billing_interval text not null default 'month',
+  credits_per_period billing.credit_amount not null,
+  rollover_cap billing.credit_amount,
+  rollover_share numeric(5, 4),
+  credit_expiry interval,
+  trial_days integer not null default 0,
+  trial_credits billing.credit_amount not null default 0,
+  grace_days integer not null default 3,
+  features jsonb not null default '{}',
+  is_active boolean not null default true,
+  sort_order integer not null default 0,
+  created_at timestamptz not null default now(),
+  constraint subscription_plans_pkey primary key (id),
+  constraint subscription_plans_key_unique unique (key),
+  constraint subscription_plans_key_format check (key ~ '^[a-z][a-z0-9_]{0,62}$'),
+  constraint subscription_plans_name_length check (length(name) between 1 and 200),
+  constraint subscription_plans_unit_amount_not_negative check (unit_amount >= 0),
+  constraint subscription_plans_currency_format check (currency ~ '^[a-z]{3}$'),
+  constraint subscription_plans_billing_interval_known check (billing_interval in ('month', 'year')),
+  constraint subscription_plans_rollover_share_range check (rollover_share between 0 and 1),
+  constraint subscription_plans_trial_days_range check (trial_days between 0 and 730),
+  constraint subscription_plans_grace_days_range check (grace_days between 0 and 90),
+  constraint subscription_plans_features_object check (jsonb_typeof(features) = 'object')
+);
+alter table billing.subscription_plans enable row level security;
+revoke all on table billing.subscription_plans from public, anon, authenticated, service_role;
+grant select on table billing.subscription_plans to anon, authenticated, service_role;
+create policy subscription_plans_read_active on billing.subscription_plans for select to anon, authenticated using (is_active);
+comment on table billing.subscription_plans is 'Plans on offer. unit_amount is in the smallest unit of the currency.';
+
+create table billing.credit_packages (
+  id uuid not null default gen_random_uuid(),
+  key text not null,
+  name text not null,
+  description text not null default '',
+  credits billing.credit_amount not null,
+  unit_amount bigint not null,
+  currency text not null default 'usd',
+  credit_expiry interval,
+  is_active boolean not null default true,
+  sort_order integer not null default 0,
+  created_at timestamptz not null default now(),
+  constraint credit_packages_pkey primary key (id),
+  constraint credit_packages_key_unique unique (key),
+  constraint credit_packages_key_format check (key ~ '^[a-z][a-z0-9_]{0,62}$'),
+  constraint credit_packages_name_length check (length(name) between 1 and 200),
+  constraint credit_packages_credits_positive check (credits > 0),
+  constraint credit_packages_unit_amount_positive check (unit_amount > 0),
+  constraint credit_packages_currency_format check (currency ~ '^[a-z]{3}$')
+);
+alter table billing.credit_packages enable row level security;
+revoke all on table billing.credit_packages from public, anon, authenticated, service_role;
+grant select on table billing.credit_packages to anon, authenticated, service_role;
+create policy credit_packages_read_active on billing.credit_packages for select to anon, authenticated using (is_active);
+comment on table billing.credit_packages is 'Packs of credits on offer. unit_amount is in the smallest unit of the currency.';
+
+-- A price is never edited: a new one closes its predecessor (set_agent_action_cost), and a receipt keeps the row it was charged at.
+create table billing.agent_action_costs (
+  id bigint not null generated always as identity,
+  organization_id uuid,
+  agent_type text not null,
+  action text not null,
+  metric text not null default 'call',
+  credit_cost billing.credit_price not null default 0,
+  caller_priced boolean not null default false,
+  description text not null default '',
+  effective_from timestamptz not null default now(),
+  effective_to timestamptz,
+  created_at timestamptz not null default now(),
+  constraint agent_action_costs_pkey primary key (id),
+  constraint agent_action_costs_agent_type_format check (length(agent_type) between 1 and 255 and agent_type !~ '[[:cntrl:]]'),
+  constraint agent_action_costs_action_format check (length(action) between 1 and 255 and action !~ '[[:cntrl:]]'),
+  constraint agent_action_costs_metric_format check (length(metric) between 1 and 100 and metric !~ '[[:cntrl:]]'),
+  constraint agent_action_costs_caller_priced_is_per_call check (not caller_priced or (metric = 'call' and credit_cost = 0)),
+  constraint agent_action_costs_period_ordered check (effective_to > effective_from),
+  constraint agent_action_costs_organization_fkey foreign key (organization_id) references billing.organizations (organization_id),
+  -- Two versions of one price can never be in force together. The null organization is the price list for everybody.
+  constraint agent_action_costs_no_overlap exclude using gist (
+    (coalesce(organization_id, '00000000-0000-0000-0000-000000000000'::uuid)) with =,
+    agent_type with =, action with =, metric with =,
+    tstzrange(effective_from, effective_to) with &&
+  )
+);
+create index agent_action_costs_lookup on billing.agent_action_costs (agent_type, action, organization_id);
+create index agent_action_costs_organization on billing.agent_action_costs (organization_id);
+comment on table billing.agent_action_costs is
+'What actions cost, per (agent type, action, metric), by version. An organization''s own row wins over the global one.';
+alter table billing.agent_action_costs enable row level security;
+revoke all on table billing.agent_action_costs from public, anon, authenticated, service_role;
+grant select on table billing.agent_action_costs to authenticated, service_role;
+create policy agent_action_costs_read_in_scope on billing.agent_action_costs for select to authenticated
+using (organization_id is null or organization_id = any(array(select billing_private.my_organization_ids())));
+
+-- Opens a new version of a price and closes the one in force at that instant. The service only; audited for an organization's own price.
+-- A retry with the same arguments at the same effective_from is refused by the overlap constraint, so nothing is opened twice.
+create function billing_private.set_agent_action_cost(
+  p_agent_type text, p_action text, p_metric text, p_credit_cost numeric, p_caller_priced boolean,
+  p_organization_id uuid, p_effective_from timestamptz, p_description text
+)
+returns billing.agent_action_costs
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_from constant timestamptz := coalesce(p_effective_from, clock_timestamp());
+  v_price billing.agent_action_costs;
+begin
+  perform billing_private.require_service();
+  perform billing_private.require_text('agent_type', p_agent_type);
+  perform billing_private.require_text('action', p_action);
+  perform billing_private.require_text('metric', p_metric, 100);
+  perform billing_private.require_amount('credit_cost', p_credit_cost, true);
+  if p_organization_id is not null then
+    perform billing_private.require_role(p_organization_id, '{owner}');
+  end if;
+  if p_caller_priced and (p_metric <> 'call' or p_credit_cost <> 0) then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "caller_priced"}',
+      'a caller-priced action has the metric "call" and the cost 0');
+  end if;
+  update billing.agent_action_costs as c
+  set effective_to = v_from
+  where c.agent_type = p_agent_type and c.action = p_action and c.metric = p_metric
+    and c.organization_id is not distinct from p_organization_id
+    and c.effective_from < v_from and (c.effective_to is null or c.effective_to > v_from);
+  begin
+    insert into billing.agent_action_costs
+      (organization_id, agent_type, action, metric, credit_cost, caller_priced, description, effective_from)
+    values (p_organization_id, p_agent_type, p_action, p_metric, p_credit_cost, p_caller_priced, coalesce(p_description, ''), v_from)
+    returning * into v_price;
+  exception when exclusion_violation then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "effective_from"}', 'a later version of this price exists already');
+  end;
+  if p_organization_id is not null then
+    perform billing_private.audit(p_organization_id, 'set_agent_action_cost', 'agent_action_cost', v_price.id::text, null, null, to_jsonb(v_price));
+  end if;
+  return v_price;
+end
+$$;
+revoke all on function billing_private.set_agent_action_cost(text, text, text, numeric, boolean, uuid, timestamptz, text) from public;
+grant execute on function billing_private.set_agent_action_cost(text, text, text, numeric, boolean, uuid, timestamptz, text) to service_role;
+
+create function billing.set_agent_action_cost(
+  agent_type text, action text, credit_cost numeric, metric text default 'call', caller_priced boolean default false,
+  organization_id uuid default null, effective_from timestamptz default null, description text default ''
+)
+returns billing.agent_action_costs
+language sql
+volatile
+set search_path = ''
+return billing_private.set_agent_action_cost(
+  agent_type, action, metric, credit_cost, caller_priced, organization_id, effective_from, description
+);
+revoke all on function billing.set_agent_action_cost(text, text, numeric, text, boolean, uuid, timestamptz, text) from public;
+grant execute on function billing.set_agent_action_cost(text, text, numeric, text, boolean, uuid, timestamptz, text) to service_role;
+comment on function billing.set_agent_action_cost(text, text, numeric, text, boolean, uuid, timestamptz, text) is
+'Service: opens a new version of a price (credits a unit of the metric) from effective_from (default now) and closes the old one.';

@@ -1,0 +1,271 @@
+-- The ledger's tables.
+--
+-- `credit_transactions` is insert-only, and an organization's last entry is its wallet: it carries the balance, what is held, the debt,
+-- the grant being burnt ("head"), what of it can still be spent, and `turn_at`, the first instant at which that may be stale. A spend reads
+-- that entry under the organization's lock and inserts its successor; a grant's own row is touched only when the head turns.
+-- Why: docs/decisions/0003-tail-ledger.md. Policies stand in 20261123001400_ledger_access.sql.
+
+create table billing.credit_transactions (
+  organization_id uuid not null,
+  sequence bigint not null,
+  created_at timestamptz not null,
+  recorded_at timestamptz not null default clock_timestamp(),
+  turn_at timestamptz not null,
+  id uuid not null,
+  head_grant_id uuid,
+  department_id uuid,
+  user_id uuid,
+  hold_id uuid,
+  source_transaction_id uuid,
+  announced_at timestamptz,
+  has_scoped_grants boolean not null,
+  kind text not null,
+  amount billing.credit_delta not null,
+  balance_after billing.credit_delta not null,
+  held_after billing.credit_amount not null default 0,
+  debt_after billing.credit_amount not null default 0,
+  head_available billing.credit_amount not null default 0,
+  requested_amount numeric,
+  agent_type text,
+  action text,
+  agent_key_id text,
+  run_id text,
+  idempotency_key text,
+  reason text,
+  quantities jsonb,
+  price_ids bigint[],
+  grant_ids uuid[],
+  grant_amounts numeric[],
+  limits jsonb,
+  metadata jsonb,
+  constraint credit_transactions_pkey primary key (organization_id, sequence),
+  constraint credit_transactions_kind_known check (
+    kind in ('schedule', 'grant', 'consume', 'expire', 'refund', 'void', 'adjust', 'transfer', 'hold', 'release', 'clawback', 'reinstate')
+  ),
+  constraint credit_transactions_consumption_complete check (kind <> 'consume' or (agent_type is not null and action is not null and amount <= 0)),
+  constraint credit_transactions_allocation_complete check (
+    (grant_ids is null) = (grant_amounts is null) and coalesce(cardinality(grant_ids) = cardinality(grant_amounts), true)
+  )
+) partition by hash (organization_id);
+alter table billing.credit_transactions enable row level security;
+revoke all on table billing.credit_transactions from public, anon, authenticated, service_role;
+comment on table billing.credit_transactions is
+'The ledger: one row a movement, gap-free and commit-ordered by `sequence` within an organization, never changed.';
+
+create table billing_private.credit_transactions_0 partition of billing.credit_transactions for values with (modulus 4, remainder 0);
+create table billing_private.credit_transactions_1 partition of billing.credit_transactions for values with (modulus 4, remainder 1);
+create table billing_private.credit_transactions_2 partition of billing.credit_transactions for values with (modulus 4, remainder 2);
+create table billing_private.credit_transactions_3 partition of billing.credit_transactions for values with (modulus 4, remainder 3);
+alter table billing_private.credit_transactions_0 enable row level security;
+alter table billing_private.credit_transactions_1 enable row level security;
+alter table billing_private.credit_transactions_2 enable row level security;
+alter table billing_private.credit_transactions_3 enable row level security;
+revoke all on table billing_private.credit_transactions_0, billing_private.credit_transactions_1,
+billing_private.credit_transactions_2, billing_private.credit_transactions_3 from public, anon, authenticated, service_role;
+
+-- A key is unique per organization for the life of the ledger: partitions by organization, not by month, make that one index a partition.
+create unique index credit_transactions_idempotency_key_unique
+on billing.credit_transactions (organization_id, idempotency_key) where idempotency_key is not null;
+
+create function billing_private.refuse_ledger_change()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception 'billing.% is append-only', tg_table_name using errcode = 'restrict_violation';
+end
+$$;
+revoke all on function billing_private.refuse_ledger_change() from public;
+create trigger credit_transactions_append_only before update or delete on billing.credit_transactions
+for each row execute function billing_private.refuse_ledger_change();
+create trigger credit_transactions_no_truncate before truncate on billing.credit_transactions
+for each statement execute function billing_private.refuse_ledger_change();
+create trigger audit_log_append_only before update or delete on billing.audit_log
+for each row execute function billing_private.refuse_ledger_change();
+create trigger audit_log_no_truncate before truncate on billing.audit_log
+for each statement execute function billing_private.refuse_ledger_change();
+
+-- Grants. `remaining` includes what open holds have claimed (`held`); for the head it is what it was when the head last turned, and
+-- the view billing.credit_grants puts the tail's figure in its place. `is_open`: something is, or will be, left to spend or to expire.
+create table billing_private.credit_grant_lots (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  source text not null,
+  source_reference text not null,
+  amount billing.credit_amount not null,
+  remaining billing.credit_amount not null,
+  held billing.credit_amount not null default 0,
+  priority integer not null default 100,
+  department_id uuid,
+  agent_types text[],
+  is_scoped boolean not null generated always as (department_id is not null or agent_types is not null) stored,
+  unit_cost billing.credit_price not null default 0,
+  currency text,
+  effective_at timestamptz not null,
+  expires_at timestamptz not null default 'infinity',
+  activated_at timestamptz,
+  is_open boolean not null default true,
+  closed_reason text,
+  parent_grant_id uuid,
+  transaction_id uuid, -- the entry that booked it: `grant`, or `schedule` when it was still to come
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null,
+  constraint credit_grants_pkey primary key (organization_id, id),
+  constraint credit_grants_source_known check (
+    source in ('subscription', 'purchase', 'trial', 'promotion', 'referral', 'adjustment', 'rollover', 'transfer', 'refund')
+  ),
+  constraint credit_grants_source_reference_unique unique (organization_id, source, source_reference),
+  constraint credit_grants_amount_positive check (amount > 0),
+  constraint credit_grants_remaining_bounded check (remaining <= amount),
+  constraint credit_grants_held_bounded check (held <= remaining),
+  constraint credit_grants_period_ordered check (expires_at > effective_at),
+  constraint credit_grants_organization_fkey foreign key (organization_id) references billing.organizations (organization_id),
+  constraint credit_grants_department_fkey foreign key (organization_id, department_id)
+  references billing.departments (organization_id, id)
+) with (fillfactor = 70);
+-- The burn-down order, as an index: see billing_private.burn_down().
+create index credit_grants_burn_down on billing_private.credit_grant_lots
+(organization_id, priority, is_scoped desc, expires_at, unit_cost, effective_at, id) where is_open and activated_at is not null;
+create index credit_grants_expiring on billing_private.credit_grant_lots (organization_id, expires_at, id)
+where is_open and activated_at is not null;
+create index credit_grants_pending on billing_private.credit_grant_lots (organization_id, effective_at, id)
+where is_open and activated_at is null;
+create index credit_grants_scoped on billing_private.credit_grant_lots (organization_id, id) where is_open and is_scoped;
+create index credit_grants_department on billing_private.credit_grant_lots (organization_id, department_id);
+create index credit_grants_id on billing_private.credit_grant_lots (id);
+alter table billing_private.credit_grant_lots enable row level security;
+revoke all on table billing_private.credit_grant_lots from public, anon, authenticated, service_role;
+comment on table billing_private.credit_grant_lots is 'Grants (lots) as stored; clients read billing.credit_grants.';
+
+create table billing.credit_holds (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  status text not null default 'open',
+  amount billing.credit_amount not null,
+  metered billing.credit_amount not null default 0,
+  captured_amount billing.credit_amount,
+  uncollected_amount billing.credit_amount not null default 0,
+  agent_type text not null,
+  action text not null,
+  quantities jsonb,
+  price_ids bigint[],
+  grant_ids uuid[] not null default '{}',
+  grant_amounts numeric[] not null default '{}',
+  department_id uuid,
+  user_id uuid,
+  agent_key_id text,
+  run_id text,
+  idempotency_key text,
+  capture_transaction_id uuid,
+  metadata jsonb not null default '{}',
+  expires_at timestamptz not null,
+  resolved_at timestamptz,
+  created_at timestamptz not null,
+  constraint credit_holds_pkey primary key (organization_id, id),
+  constraint credit_holds_status_known check (status in ('open', 'captured', 'released', 'expired')),
+  constraint credit_holds_resolution_dated check ((status = 'open') = (resolved_at is null)),
+  constraint credit_holds_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
+) with (fillfactor = 70);
+create unique index credit_holds_idempotency_key_unique on billing.credit_holds (organization_id, idempotency_key)
+where idempotency_key is not null;
+create index credit_holds_expiring on billing.credit_holds (organization_id, expires_at, id) where status = 'open';
+create index credit_holds_id on billing.credit_holds (id);
+alter table billing.credit_holds enable row level security;
+revoke all on table billing.credit_holds from public, anon, authenticated, service_role;
+comment on table billing.credit_holds is 'Credits reserved for runs of unknown cost.';
+
+create table billing.credit_limits (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  subject_type text not null,
+  subject_id text not null,
+  amount billing.credit_amount not null,
+  limit_window text not null,
+  mode text not null default 'hard',
+  timezone text not null default 'UTC',
+  alert_at numeric[] not null default '{0.8}',
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint credit_limits_pkey primary key (organization_id, id),
+  constraint credit_limits_subject_unique unique (organization_id, subject_type, subject_id, limit_window),
+  constraint credit_limits_subject_type_known check (subject_type in ('organization', 'department', 'member', 'agent_type', 'agent_key', 'run')),
+  constraint credit_limits_subject_id_length check (length(subject_id) between 1 and 255),
+  constraint credit_limits_window_known check (limit_window in ('day', 'week', 'month', 'lifetime')),
+  constraint credit_limits_mode_known check (mode in ('hard', 'soft', 'ask')),
+  constraint credit_limits_alert_at_bounded check (cardinality(alert_at) <= 10),
+  constraint credit_limits_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
+);
+create index credit_limits_id on billing.credit_limits (id);
+alter table billing.credit_limits enable row level security;
+revoke all on table billing.credit_limits from public, anon, authenticated, service_role;
+comment on table billing.credit_limits is 'Windowed caps on an organization, department, member, agent type, agent key or run.';
+
+-- One counter a limit and window. No job resets it: a new window has a new row.
+create table billing_private.credit_limit_counters (
+  organization_id uuid not null,
+  limit_id uuid not null,
+  window_start timestamptz not null,
+  used billing.credit_amount not null,
+  constraint credit_limit_counters_pkey primary key (organization_id, limit_id, window_start),
+  constraint credit_limit_counters_limit_fkey foreign key (organization_id, limit_id)
+  references billing.credit_limits (organization_id, id) on delete cascade
+) with (fillfactor = 50);
+alter table billing_private.credit_limit_counters enable row level security;
+revoke all on table billing_private.credit_limit_counters from public, anon, authenticated, service_role;
+comment on table billing_private.credit_limit_counters is 'What each limit has used in each of its windows.';
+
+create table billing.credit_approvals (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  limit_id uuid not null,
+  status text not null default 'pending',
+  required billing.credit_amount not null,
+  additional billing.credit_amount,
+  window_start timestamptz not null,
+  idempotency_key text,
+  agent_type text not null,
+  action text not null,
+  department_id uuid,
+  user_id uuid,
+  agent_key_id text,
+  run_id text,
+  resolved_by uuid,
+  resolved_at timestamptz,
+  created_at timestamptz not null,
+  constraint credit_approvals_pkey primary key (organization_id, id),
+  constraint credit_approvals_status_known check (status in ('pending', 'approved', 'rejected')),
+  constraint credit_approvals_limit_fkey foreign key (organization_id, limit_id)
+  references billing.credit_limits (organization_id, id) on delete cascade
+);
+create index credit_approvals_limit on billing.credit_approvals (organization_id, limit_id);
+alter table billing.credit_approvals enable row level security;
+revoke all on table billing.credit_approvals from public, anon, authenticated, service_role;
+comment on table billing.credit_approvals is 'Spends that a limit in mode `ask` has parked, and what was decided.';
+
+-- Usage by day (UTC), folded behind the ledger up to a watermark in its sequence; readers add the tail that is not folded yet.
+create table billing.credit_usage_daily (
+  organization_id uuid not null,
+  usage_date date not null,
+  agent_type text not null,
+  action text not null,
+  department_id uuid,
+  user_id uuid,
+  agent_key_id text,
+  model text,
+  amount billing.credit_delta not null,
+  consumption_count bigint not null,
+  constraint credit_usage_daily_unique unique nulls not distinct
+  (organization_id, usage_date, agent_type, action, department_id, user_id, agent_key_id, model)
+) with (fillfactor = 70);
+alter table billing.credit_usage_daily enable row level security;
+revoke all on table billing.credit_usage_daily from public, anon, authenticated, service_role;
+comment on table billing.credit_usage_daily is 'Consumption by UTC day, net of refunds, folded up to billing_private.credit_usage_watermarks.';
+
+create table billing_private.credit_usage_watermarks (
+  organization_id uuid not null primary key,
+  folded_sequence bigint not null
+);
+alter table billing_private.credit_usage_watermarks enable row level security;
+revoke all on table billing_private.credit_usage_watermarks from public, anon, authenticated, service_role;
+comment on table billing_private.credit_usage_watermarks is 'Up to which sequence each organization''s usage has been folded into credit_usage_daily.';

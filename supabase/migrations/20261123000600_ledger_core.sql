@@ -1,0 +1,307 @@
+-- The ledger's core: ids, the clock, the one lock, the burn-down order, the sweep, and how an entry is appended.
+--
+-- Lock order, everywhere: the organization's lock -> limit counters by id -> grants in burn-down order. Several organizations: in the order
+-- of the lock key (ledger_number). Every function below that says "under the lock" is called with the organization's lock held and reads the
+-- tail in a statement of its own after that, so that it sees the last commit.
+
+-- A transaction's id says where it lies: 48 bits of ledger number, version 8, then the sequence. So it needs no index of its own, and
+-- (organization_id, sequence) can be found from it.
+create function billing_private.transaction_id(p_ledger_number bigint, p_sequence bigint)
+returns uuid
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return (lpad(to_hex(p_ledger_number), 12, '0') || '8000' || to_hex(p_sequence | (-9223372036854775808)))::uuid;
+end
+$$;
+revoke all on function billing_private.transaction_id(bigint, bigint) from public;
+
+-- The transaction of an id, or no row. Unknown, malformed and foreign ids alike find nothing.
+create function billing_private.find_transaction(p_transaction_id uuid)
+returns setof billing.credit_transactions
+language sql
+stable
+set search_path = ''
+as $$
+  select t.*
+  from billing.organizations as o
+  inner join billing.credit_transactions as t
+    on t.organization_id = o.organization_id
+    and t.sequence = ('x' || substr(replace(p_transaction_id::text, '-', ''), 17))::bit(64)::bigint & 9223372036854775807
+  where o.ledger_number = ('x' || substr(replace(p_transaction_id::text, '-', ''), 1, 12))::bit(48)::bigint
+    and t.id = p_transaction_id
+$$;
+revoke all on function billing_private.find_transaction(uuid) from public;
+
+-- The one source of time for every rule: a test organization has a clock of its own, all others the wall clock (not the start of the
+-- transaction: a spend that waited for its lock is dated when it got it).
+create function billing_private.ledger_now(p_test_clock timestamptz)
+returns timestamptz
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  return coalesce(p_test_clock, clock_timestamp());
+end
+$$;
+revoke all on function billing_private.ledger_now(timestamptz) from public;
+grant execute on function billing_private.ledger_now(timestamptz) to authenticated, service_role;
+
+-- Takes the organization's lock for the rest of the transaction. 404 not_found for an unknown organization, 503 busy when the lock was not had
+-- within 2 s (safe to retry: nothing has been written).
+create function billing_private.lock_organization(p_organization_id uuid)
+returns void
+language plpgsql
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+declare
+  v_ledger_number bigint;
+begin
+  select o.ledger_number into v_ledger_number
+  from billing.organizations as o where o.organization_id = p_organization_id;
+  if not found then
+    perform billing_private.fail(404, 'not_found', '{"what": "organization"}');
+  end if;
+  if not pg_catalog.pg_try_advisory_xact_lock(v_ledger_number) then
+    begin
+      perform pg_catalog.pg_advisory_xact_lock(v_ledger_number);
+    exception when lock_not_available then
+      perform billing_private.fail(503, 'busy', null, 'Try again with the same idempotency key.');
+    end;
+  end if;
+end
+$$;
+revoke all on function billing_private.lock_organization(uuid) from public;
+
+-- The last entry of an organization's ledger; for a new organization, the empty wallet (sequence 0).
+create function billing_private.ledger_tail(p_organization_id uuid)
+returns billing.credit_transactions
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_tail billing.credit_transactions;
+begin
+  select t.* into v_tail
+  from billing.credit_transactions as t
+  where t.organization_id = p_organization_id
+  order by t.sequence desc limit 1;
+  if not found then
+    v_tail.organization_id := p_organization_id;
+    v_tail.sequence := 0;
+    v_tail.created_at := '-infinity';
+    v_tail.turn_at := '-infinity';
+    v_tail.has_scoped_grants := false;
+    v_tail.balance_after := 0;
+    v_tail.held_after := 0;
+    v_tail.debt_after := 0;
+    v_tail.head_available := 0;
+  end if;
+  return v_tail;
+end
+$$;
+revoke all on function billing_private.ledger_tail(uuid) from public;
+
+-- The burn-down order, defined here and nowhere else: priority ascending, grants scoped to the caller before unscoped ones, the earliest
+-- expiry first and never last, the cheapest basis first (promotional before paid), then effective_at and id. Spends and holds take from it.
+-- The index credit_grants_burn_down has the same order, so that the first of 100,000 grants is one index step away.
+create function billing_private.burn_down(p_organization_id uuid, p_department_id uuid, p_agent_type text)
+returns setof billing_private.credit_grant_lots
+language sql
+stable
+as $$
+  select g.*
+  from billing_private.credit_grant_lots as g
+  where g.organization_id = p_organization_id
+    and g.is_open and g.activated_at is not null
+    and (g.department_id is null or g.department_id = p_department_id)
+    and (g.agent_types is null or p_agent_type = any(g.agent_types))
+  order by g.organization_id, g.priority, g.is_scoped desc, g.expires_at, g.unit_cost, g.effective_at, g.id
+$$;
+revoke all on function billing_private.burn_down(uuid, uuid, text) from public;
+
+-- Appends one entry other than a consumption and returns it as the new tail. Under the lock, after settle(): the new tail has no head, so the
+-- next spend looks the grants up again.
+create function billing_private.append_entry(
+  p_tail billing.credit_transactions, p_kind text, p_amount numeric, p_created_at timestamptz,
+  p_grant_ids uuid[], p_grant_amounts numeric[],
+  p_debt_after numeric default null, p_held_after numeric default null, p_detail jsonb default '{}'
+)
+returns billing.credit_transactions
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_entry billing.credit_transactions;
+begin
+  insert into billing.credit_transactions (
+    organization_id, sequence, created_at, turn_at, id, has_scoped_grants, kind, amount, balance_after, held_after, debt_after,
+    grant_ids, grant_amounts, department_id, user_id, hold_id, source_transaction_id, agent_type, action, agent_key_id, run_id,
+    idempotency_key, reason, metadata, announced_at
+  )
+  select
+    p_tail.organization_id, p_tail.sequence + 1, greatest(p_created_at, p_tail.created_at), '-infinity',
+    billing_private.transaction_id(o.ledger_number, p_tail.sequence + 1), false, p_kind, p_amount, p_tail.balance_after + p_amount,
+    coalesce(p_held_after, p_tail.held_after), coalesce(p_debt_after, p_tail.debt_after),
+    p_grant_ids, p_grant_amounts,
+    (p_detail ->> 'department_id')::uuid, (p_detail ->> 'user_id')::uuid, (p_detail ->> 'hold_id')::uuid,
+    (p_detail ->> 'source_transaction_id')::uuid, p_detail ->> 'agent_type', p_detail ->> 'action', p_detail ->> 'agent_key_id',
+    p_detail ->> 'run_id', p_detail ->> 'idempotency_key', p_detail ->> 'reason', p_detail -> 'metadata',
+    billing_private.announce_ledger(p_tail.organization_id, p_tail.sequence + 1, p_tail.announced_at)
+  from billing.organizations as o
+  where o.organization_id = p_tail.organization_id
+  returning * into v_entry;
+  return v_entry;
+end
+$$;
+revoke all on function billing_private.append_entry(
+  billing.credit_transactions, text, numeric, timestamptz, uuid[], numeric[], numeric, numeric, jsonb
+) from public;
+
+-- Writes the head's figure back to its grant; returns the tail without a head. Under the lock.
+create function billing_private.write_back_head(p_tail billing.credit_transactions)
+returns billing.credit_transactions
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if p_tail.head_grant_id is not null then
+    update billing_private.credit_grant_lots as g
+    set
+      remaining = g.held + p_tail.head_available,
+      is_open = p_tail.head_available > 0 or g.held > 0,
+      closed_reason = case when p_tail.head_available = 0 and g.held = 0 then 'spent' end
+    where g.organization_id = p_tail.organization_id and g.id = p_tail.head_grant_id;
+    p_tail.head_grant_id := null;
+    p_tail.head_available := 0;
+    p_tail.turn_at := '-infinity';
+  end if;
+  return p_tail;
+end
+$$;
+revoke all on function billing_private.write_back_head(billing.credit_transactions) from public;
+
+-- A grant begins to count: it repays debt first, and the rest can be spent. Under the lock, after write_back_head().
+create function billing_private.activate_grant(
+  p_tail billing.credit_transactions, p_grant billing_private.credit_grant_lots, p_at timestamptz
+)
+returns billing.credit_transactions
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_repaid constant numeric := least(p_tail.debt_after, p_grant.amount);
+begin
+  update billing_private.credit_grant_lots as g
+  set
+    activated_at = p_at,
+    remaining = p_grant.amount - v_repaid,
+    is_open = p_grant.amount > v_repaid,
+    closed_reason = case when p_grant.amount = v_repaid then 'debt_repaid' end
+  where g.organization_id = p_grant.organization_id and g.id = p_grant.id;
+  return billing_private.append_entry(
+    p_tail, 'grant', p_grant.amount, p_at, array[p_grant.id], array[p_grant.amount],
+    p_debt_after => p_tail.debt_after - v_repaid,
+    p_detail => jsonb_strip_nulls(jsonb_build_object('reason', p_grant.source, 'department_id', p_grant.department_id))
+  );
+end
+$$;
+revoke all on function billing_private.activate_grant(
+  billing.credit_transactions, billing_private.credit_grant_lots, timestamptz
+) from public;
+
+-- A grant ends: what is left of it and not held is booked as one `expire` entry, dated at expires_at. What a hold has claimed can still be
+-- captured; it is no longer open to other spends. Under the lock.
+create function billing_private.expire_grant(p_tail billing.credit_transactions, p_grant billing_private.credit_grant_lots)
+returns billing.credit_transactions
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_lost constant numeric := p_grant.remaining - p_grant.held;
+begin
+  update billing_private.credit_grant_lots as g
+  set remaining = g.held, is_open = false, closed_reason = 'expired'
+  where g.organization_id = p_grant.organization_id and g.id = p_grant.id;
+  if v_lost = 0 then
+    return p_tail;
+  end if;
+  return billing_private.append_entry(
+    p_tail, 'expire', -v_lost, p_grant.expires_at, array[p_grant.id], array[-v_lost],
+    p_detail => jsonb_strip_nulls(jsonb_build_object('reason', 'expired', 'department_id', p_grant.department_id))
+  );
+end
+$$;
+revoke all on function billing_private.expire_grant(billing.credit_transactions, billing_private.credit_grant_lots) from public;
+
+-- Books all that fell due up to p_now, in the order in which it fell due (at one instant: expiries, then activations), so that the ledger is
+-- the same whether this runs each minute, inside the next spend, or once a year. Returns the tail, without a head. Under the lock.
+create function billing_private.settle(p_tail billing.credit_transactions, p_now timestamptz)
+returns billing.credit_transactions
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_grant billing_private.credit_grant_lots;
+begin
+  p_tail := billing_private.write_back_head(p_tail);
+  loop
+    select due.* into v_grant
+    from (
+      (
+        select g.* from billing_private.credit_grant_lots as g
+        where g.organization_id = p_tail.organization_id and g.is_open and g.activated_at is not null and g.expires_at <= p_now
+        order by g.expires_at, g.id limit 1
+      )
+      union all
+      (
+        select g.* from billing_private.credit_grant_lots as g
+        where g.organization_id = p_tail.organization_id and g.is_open and g.activated_at is null and g.effective_at <= p_now
+        order by g.effective_at, g.id limit 1
+      )
+    ) as due
+    order by
+      case when due.activated_at is null then due.effective_at else due.expires_at end,
+      due.activated_at is null, due.id
+    limit 1;
+    exit when not found;
+    if v_grant.activated_at is null then
+      p_tail := billing_private.activate_grant(p_tail, v_grant, v_grant.effective_at);
+    else
+      p_tail := billing_private.expire_grant(p_tail, v_grant);
+    end if;
+  end loop;
+  return p_tail;
+end
+$$;
+revoke all on function billing_private.settle(billing.credit_transactions, timestamptz) from public;
+
+-- The first instant after now at which grants change by themselves: the next expiry or activation.
+create function billing_private.next_turn_at(p_organization_id uuid)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return least(
+    (
+      select g.expires_at from billing_private.credit_grant_lots as g
+      where g.organization_id = p_organization_id and g.is_open and g.activated_at is not null
+      order by g.expires_at, g.id limit 1
+    ),
+    (
+      select g.effective_at from billing_private.credit_grant_lots as g
+      where g.organization_id = p_organization_id and g.is_open and g.activated_at is null
+      order by g.effective_at, g.id limit 1
+    ),
+    'infinity'::timestamptz
+  );
+end
+$$;
+revoke all on function billing_private.next_turn_at(uuid) from public;

@@ -1,0 +1,420 @@
+-- The spend. `consume_credits` resolves caller, replay and price before the lock; `book_consumption` does the rest under it.
+
+-- A validated request to spend.
+create type billing_private.spend_request as (
+  agent_type text,
+  action text,
+  quantities jsonb,
+  amount numeric,
+  run_id text,
+  idempotency_key text,
+  metadata jsonb
+);
+
+-- What became of a request: a receipt, or a refusal (HTTP status, slug, details) that the caller may raise or report.
+create type billing_private.spend_outcome as (
+  receipt billing.credit_receipt,
+  status integer,
+  slug text,
+  details jsonb
+);
+
+create function billing_private.require_spend_request(
+  p_agent_type text, p_action text, p_quantities jsonb, p_amount numeric, p_run_id text, p_idempotency_key text, p_metadata jsonb
+)
+returns billing_private.spend_request
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return (
+    billing_private.require_text('agent_type', p_agent_type),
+    billing_private.require_text('action', p_action),
+    billing_private.require_quantities(p_quantities),
+    p_amount,
+    case when p_run_id is not null then billing_private.require_text('run_id', p_run_id) end,
+    case when p_idempotency_key is not null then billing_private.require_text('idempotency_key', p_idempotency_key) end,
+    nullif(billing_private.require_metadata(p_metadata), '{}')
+  )::billing_private.spend_request;
+end
+$$;
+revoke all on function billing_private.require_spend_request(text, text, jsonb, numeric, text, text, jsonb) from public;
+
+-- The answer to a key that is already in the ledger: the first receipt for the same request, a conflict for another one.
+create function billing_private.answer_replay(
+  p_entry billing.credit_transactions, p_spender billing_private.spender, p_request billing_private.spend_request
+)
+returns billing_private.spend_outcome
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if p_entry.kind = 'consume'
+    and p_entry.agent_type = p_request.agent_type
+    and p_entry.action = p_request.action
+    and p_entry.quantities is not distinct from p_request.quantities
+    and p_entry.requested_amount is not distinct from p_request.amount
+    and p_entry.department_id is not distinct from p_spender.department_id then
+    return (billing_private.receipt_of(p_entry, true), null, null, null)::billing_private.spend_outcome;
+  end if;
+  return (null, 409, 'idempotency_conflict', jsonb_build_object('transaction_id', p_entry.id))::billing_private.spend_outcome;
+end
+$$;
+revoke all on function billing_private.answer_replay(
+  billing.credit_transactions, billing_private.spender, billing_private.spend_request
+) from public;
+
+create function billing_private.topup_url(p_organization_id uuid)
+returns text
+language sql
+stable
+set search_path = ''
+return rtrim(billing_private.setting('app_url', 'http://127.0.0.1:5173'), '/')
+|| '/organizations/' || p_organization_id::text || '/billing?topup=1';
+revoke all on function billing_private.topup_url(uuid) from public;
+
+-- What grants could pay for this spender now, whatever the debt: a sum over open grants, for refusals and quotes, never for a decision to pay.
+-- Grants that came into force or ended unswept are counted as they are at p_at.
+create function billing_private.eligible_credits(p_tail billing.credit_transactions, p_department_id uuid, p_agent_type text, p_at timestamptz)
+returns numeric
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(sum(
+    case when g.id = p_tail.head_grant_id then p_tail.head_available::numeric else g.remaining::numeric - g.held::numeric end
+  ), 0)
+  from billing_private.credit_grant_lots as g
+  where g.organization_id = p_tail.organization_id and g.is_open
+    and g.effective_at <= p_at and g.expires_at > p_at
+    and (g.department_id is null or g.department_id = p_department_id)
+    and (g.agent_types is null or p_agent_type = any(g.agent_types))
+$$;
+revoke all on function billing_private.eligible_credits(billing.credit_transactions, uuid, text, timestamptz) from public;
+
+create function billing_private.refuse_insufficient(
+  p_organization_id uuid, p_required numeric, p_available numeric, p_balance numeric, p_held numeric
+)
+returns billing_private.spend_outcome
+language sql
+stable
+set search_path = ''
+return (null, 402, 'insufficient_credits', jsonb_build_object(
+  'required', p_required, 'available', p_available, 'shortfall', p_required - p_available,
+  'balance', p_balance, 'held', p_held, 'topup_url', billing_private.topup_url(p_organization_id)
+))::billing_private.spend_outcome;
+revoke all on function billing_private.refuse_insufficient(uuid, numeric, numeric, numeric, numeric) from public;
+
+-- Books one consumption, or says why not. Under the lock. Order: replay, standing of caller and organization, sweep when due, limits, grants,
+-- the row, the counters. A refusal writes nothing of the spend (what had fallen due stays swept).
+--
+-- The fast path touches no grant: while the tail's head is not stale (now < turn_at), suffices, and was found for this caller's scope, the
+-- spend is one inserted row. Otherwise the head turns: it is written back, what fell due is booked, and grants are taken in burn-down order.
+create function billing_private.book_consumption(
+  p_spender billing_private.spender, p_request billing_private.spend_request, p_quote billing_private.quote
+)
+returns billing_private.spend_outcome
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_tail billing.credit_transactions;
+  v_entry billing.credit_transactions;
+  v_grant billing_private.credit_grant_lots;
+  v_organization billing.organizations;
+  v_limits billing_private.applicable_limit[];
+  v_blocking jsonb;
+  v_now timestamptz;
+  v_available numeric;
+  v_left numeric := p_quote.amount;
+  v_take numeric;
+  v_debt numeric;
+  v_head_grant_id uuid;
+  v_head_available numeric := 0;
+  v_turn_at timestamptz;
+  v_has_scoped_grants boolean;
+  v_grant_ids uuid[] := '{}';
+  v_grant_amounts numeric[] := '{}';
+  v_receipt billing.credit_receipt;
+begin
+  -- A statement of its own after the lock, so that it sees what the lock's last holder committed.
+  select o.* into v_organization from billing.organizations as o where o.organization_id = p_spender.organization_id;
+  if p_request.idempotency_key is not null then
+    select t.* into v_entry from billing.credit_transactions as t
+    where t.organization_id = p_spender.organization_id and t.idempotency_key = p_request.idempotency_key;
+    if found then
+      return billing_private.answer_replay(v_entry, p_spender, p_request);
+    end if;
+  end if;
+  -- Revocation and removal take the same lock: no success after their commit.
+  if (p_spender.kind = 'agent' and not exists (
+    select 1 from billing.agent_keys as k
+    where k.organization_id = p_spender.organization_id and k.key_id = p_spender.agent_key_id and k.revoked_at is null
+  )) then
+    return (null, 401, 'agent_key_invalid', null)::billing_private.spend_outcome;
+  elsif p_spender.kind = 'member' and not exists (
+    select 1 from billing.organization_members as m
+    where m.organization_id = p_spender.organization_id and m.user_id = p_spender.user_id
+  ) then
+    return (null, 403, 'not_authorized', null)::billing_private.spend_outcome;
+  end if;
+  if v_organization.restricted_reason is not null then
+    return (null, 402, 'billing_restricted', jsonb_build_object('reason', v_organization.restricted_reason))::billing_private.spend_outcome;
+  end if;
+
+  v_tail := billing_private.ledger_tail(p_spender.organization_id);
+  v_now := greatest(billing_private.ledger_now(v_organization.test_clock), v_tail.created_at);
+
+  v_limits := billing_private.applicable_limits(p_spender, p_request.agent_type, p_request.run_id, v_now);
+  if v_limits is not null then
+    v_blocking := billing_private.blocking_limit(v_limits, p_quote.amount);
+    if v_blocking is not null then
+      return (null, 402, 'limit_exceeded', v_blocking)::billing_private.spend_outcome;
+    end if;
+  end if;
+
+  v_debt := v_tail.debt_after;
+  if v_tail.head_grant_id is not null and v_now < v_tail.turn_at and v_tail.head_available >= v_left
+    and v_tail.balance_after - v_tail.held_after + v_organization.overdraft_limit >= v_left
+    and (
+      not v_tail.has_scoped_grants
+      or (v_tail.agent_type = p_request.agent_type and v_tail.department_id is not distinct from p_spender.department_id)
+    ) then
+    v_head_grant_id := v_tail.head_grant_id;
+    v_head_available := v_tail.head_available - v_left;
+    v_turn_at := v_tail.turn_at;
+    v_has_scoped_grants := v_tail.has_scoped_grants;
+    v_grant_ids := null;
+    v_grant_amounts := null;
+  else
+    v_tail := billing_private.settle(v_tail, v_now);
+    v_debt := v_tail.debt_after;
+    -- Decide before anything is taken: walk the grants, remember what each would pay, stop at the first that has something left.
+    for v_grant in
+      select g.* from billing_private.burn_down(p_spender.organization_id, p_spender.department_id, p_request.agent_type) as g
+    loop
+      v_take := least(v_grant.remaining - v_grant.held, v_left);
+      if v_take > 0 then
+        v_grant_ids := v_grant_ids || v_grant.id;
+        v_grant_amounts := v_grant_amounts || -v_take;
+        v_left := v_left - v_take;
+      end if;
+      if v_grant.remaining - v_grant.held > v_take then
+        v_head_grant_id := v_grant.id;
+        v_head_available := v_grant.remaining - v_grant.held - v_take;
+        exit;
+      end if;
+    end loop;
+    v_available := v_tail.balance_after - v_tail.held_after + v_organization.overdraft_limit;
+    -- What no grant pays is debt, and only an overdraft allows it: unscoped credits first, then the organization's overdraft.
+    if p_quote.amount > 0 and (
+      v_available < p_quote.amount
+      or v_left > greatest(v_organization.overdraft_limit - v_debt, 0)
+    ) then
+      v_available := greatest(0, least(
+        v_available,
+        billing_private.eligible_credits(v_tail, p_spender.department_id, p_request.agent_type, v_now)
+        + greatest(v_organization.overdraft_limit - v_debt, 0)
+      ));
+      return billing_private.refuse_insufficient(
+        p_spender.organization_id, p_quote.amount, v_available, v_tail.balance_after, v_tail.held_after);
+    end if;
+    v_debt := v_debt + v_left;
+    update billing_private.credit_grant_lots as g
+    set
+      remaining = g.remaining + a.amount,
+      is_open = g.remaining + a.amount > 0,
+      closed_reason = case when g.remaining + a.amount = 0 then 'spent' end
+    from unnest(v_grant_ids, v_grant_amounts) as a (grant_id, amount)
+    where g.organization_id = p_spender.organization_id and g.id = a.grant_id and g.id is distinct from v_head_grant_id;
+    v_turn_at := billing_private.next_turn_at(p_spender.organization_id);
+    v_has_scoped_grants := exists (
+      select 1 from billing_private.credit_grant_lots as g
+      where g.organization_id = p_spender.organization_id and g.is_open and g.is_scoped
+    );
+    if p_quote.amount = 0 or (v_left = 0 and cardinality(v_grant_ids) = 1 and v_grant_ids[1] is not distinct from v_head_grant_id) then
+      v_grant_ids := null; -- the head paid all: said once
+      v_grant_amounts := null;
+    end if;
+  end if;
+
+  if v_limits is not null then
+    perform billing_private.count_against_limits(p_spender.organization_id, v_limits, p_quote.amount);
+  end if;
+  insert into billing.credit_transactions (
+    organization_id, sequence, created_at, turn_at, id, head_grant_id, department_id, user_id, announced_at, has_scoped_grants,
+    kind, amount, balance_after, held_after, debt_after, head_available, requested_amount, agent_type, action, agent_key_id, run_id,
+    idempotency_key, quantities, price_ids, grant_ids, grant_amounts, limits, metadata
+  ) values (
+    p_spender.organization_id, v_tail.sequence + 1, v_now, v_turn_at,
+    billing_private.transaction_id(p_spender.ledger_number, v_tail.sequence + 1), v_head_grant_id,
+    p_spender.department_id, p_spender.user_id,
+    billing_private.announce_ledger(p_spender.organization_id, v_tail.sequence + 1, v_tail.announced_at),
+    v_has_scoped_grants, 'consume', -p_quote.amount, v_tail.balance_after - p_quote.amount, v_tail.held_after, v_debt,
+    v_head_available, p_quote.requested_amount, p_request.agent_type, p_request.action, p_spender.agent_key_id, p_request.run_id,
+    p_request.idempotency_key, p_request.quantities, p_quote.price_ids, v_grant_ids, v_grant_amounts,
+    case when v_limits is not null then (
+      select jsonb_agg(jsonb_build_object(
+        'limit_id', l.limit_id, 'subject', l.subject_type || ':' || l.subject_id,
+        'remaining', greatest(l.amount - l.used - p_quote.amount, 0), 'resets_at', l.resets_at
+      ) order by l.limit_id)
+      from unnest(v_limits) as l
+    ) end,
+    p_request.metadata
+  )
+  returning * into v_entry;
+  v_receipt := billing_private.receipt_of(v_entry, false);
+  return (v_receipt, null, null, null)::billing_private.spend_outcome;
+end
+$$;
+revoke all on function billing_private.book_consumption(
+  billing_private.spender, billing_private.spend_request, billing_private.quote
+) from public;
+
+-- Called by agents (anon with x-agent-key), members and the service. Locks: the organization, limit counters, grants. Raises the refusals of
+-- docs/reference/errors.md. Generic plans: with hash partitions the planner would otherwise plan the key's look-up anew at every call.
+-- Safe to retry with the same idempotency_key: the key is looked up before the price and again under the lock.
+create function billing_private.consume_credits(
+  p_agent_type text, p_action text, p_quantities jsonb, p_amount numeric, p_organization_id uuid, p_department_id uuid,
+  p_run_id text, p_idempotency_key text, p_metadata jsonb
+)
+returns billing.credit_receipt
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  v_spender billing_private.spender;
+  v_request billing_private.spend_request;
+  v_entry billing.credit_transactions;
+  v_outcome billing_private.spend_outcome;
+begin
+  v_spender := billing_private.identify_spender(p_organization_id, p_department_id, p_agent_type);
+  v_request := billing_private.require_spend_request(
+    p_agent_type, p_action, p_quantities, p_amount, p_run_id, p_idempotency_key, p_metadata);
+  if v_request.idempotency_key is not null then
+    select t.* into v_entry from billing.credit_transactions as t
+    where t.organization_id = v_spender.organization_id and t.idempotency_key = v_request.idempotency_key;
+    if found then
+      v_outcome := billing_private.answer_replay(v_entry, v_spender, v_request);
+    end if;
+  end if;
+  if v_outcome is null then
+    v_outcome := billing_private.book_priced(v_spender, v_request);
+  end if;
+  if v_outcome.slug is not null then
+    perform billing_private.fail(v_outcome.status, v_outcome.slug, v_outcome.details);
+  end if;
+  return v_outcome.receipt;
+end
+$$;
+revoke all on function billing_private.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb) from public;
+
+-- Prices the request at this moment, takes the lock, and books it.
+create function billing_private.book_priced(p_spender billing_private.spender, p_request billing_private.spend_request)
+returns billing_private.spend_outcome
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_quote billing_private.quote;
+begin
+  v_quote := billing_private.quote_action(
+    p_spender.organization_id, p_request.agent_type, p_request.action, p_request.quantities, p_request.amount,
+    billing_private.ledger_now(p_spender.test_clock));
+  perform billing_private.lock_organization(p_spender.organization_id);
+  return billing_private.book_consumption(p_spender, p_request, v_quote);
+end
+$$;
+revoke all on function billing_private.book_priced(billing_private.spender, billing_private.spend_request) from public;
+grant execute on function billing_private.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb)
+to anon, authenticated, service_role;
+
+create function billing.consume_credits(
+  agent_type text, action text, quantities jsonb default null, amount numeric default null, organization_id uuid default null,
+  department_id uuid default null, run_id text default null, idempotency_key text default null, metadata jsonb default '{}'
+)
+returns billing.credit_receipt
+language sql
+volatile
+set search_path = ''
+return billing_private.consume_credits(
+  agent_type, action, quantities, amount, organization_id, department_id, run_id, idempotency_key, metadata
+);
+revoke all on function billing.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb) from public;
+grant execute on function billing.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb)
+to anon, authenticated, service_role;
+comment on function billing.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb) is
+'Charges one action, checked and booked in one transaction, and returns its receipt. Refuses whole, never in part. Retry with the same idempotency_key.';
+
+-- What consume_credits would answer now, without side effects. Raises only for a caller who may not ask; a spend that would be refused is
+-- an answer: {allowed: false, reason: slug, limit}.
+create function billing_private.check_credits(
+  p_agent_type text, p_action text, p_quantities jsonb, p_amount numeric, p_organization_id uuid, p_department_id uuid,
+  p_run_id text
+)
+returns billing.credit_check
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  v_spender billing_private.spender;
+  v_request billing_private.spend_request;
+  v_quote billing_private.quote;
+  v_tail billing.credit_transactions;
+  v_organization billing.organizations;
+  v_balance billing_private.wallet;
+  v_limits billing_private.applicable_limit[];
+  v_check billing.credit_check;
+  v_now timestamptz;
+begin
+  v_spender := billing_private.identify_spender(p_organization_id, p_department_id, p_agent_type);
+  v_request := billing_private.require_spend_request(p_agent_type, p_action, p_quantities, p_amount, p_run_id, null, null);
+  v_now := billing_private.ledger_now(v_spender.test_clock);
+  v_quote := billing_private.quote_action(
+    v_spender.organization_id, v_request.agent_type, v_request.action, v_request.quantities, v_request.amount, v_now);
+  select o.* into v_organization from billing.organizations as o where o.organization_id = v_spender.organization_id;
+  v_tail := billing_private.ledger_tail(v_spender.organization_id);
+  v_now := greatest(v_now, v_tail.created_at);
+  v_balance := billing_private.wallet_at(v_tail, v_now);
+  v_limits := billing_private.applicable_limits(v_spender, v_request.agent_type, v_request.run_id, v_now);
+
+  v_check.amount := v_quote.amount;
+  v_check.available := greatest(0, least(
+    v_balance.balance - v_balance.held + v_organization.overdraft_limit,
+    billing_private.eligible_credits(v_tail, v_spender.department_id, v_request.agent_type, v_now)
+    + greatest(v_organization.overdraft_limit - v_balance.debt, 0)
+  ));
+  if v_limits is not null then
+    v_check.limit := billing_private.blocking_limit(v_limits, v_quote.amount);
+  end if;
+  v_check.reason := case
+    when v_organization.restricted_reason is not null then 'billing_restricted'
+    when v_check.limit is not null then 'limit_exceeded'
+    when v_quote.amount > v_check.available then 'insufficient_credits'
+  end;
+  v_check.allowed := v_check.reason is null;
+  return v_check;
+end
+$$;
+revoke all on function billing_private.check_credits(text, text, jsonb, numeric, uuid, uuid, text) from public;
+grant execute on function billing_private.check_credits(text, text, jsonb, numeric, uuid, uuid, text) to anon, authenticated, service_role;
+
+create function billing.check_credits(
+  agent_type text, action text, quantities jsonb default null, amount numeric default null, organization_id uuid default null,
+  department_id uuid default null, run_id text default null
+)
+returns billing.credit_check
+language sql
+stable
+set search_path = ''
+return billing_private.check_credits(agent_type, action, quantities, amount, organization_id, department_id, run_id);
+revoke all on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text) from public;
+grant execute on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text) to anon, authenticated, service_role;
+comment on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text) is
+'What consume_credits would answer now, without side effects: {allowed, amount, available, reason, limit}.';

@@ -1,0 +1,166 @@
+-- Granting credits.
+
+create type billing.grant_receipt as (
+  grant_id uuid,
+  transaction_id uuid,
+  organization_id uuid,
+  amount numeric,
+  balance numeric,
+  available numeric,
+  replayed boolean,
+  effective_at timestamptz,
+  expires_at timestamptz,
+  created_at timestamptz
+);
+comment on type billing.grant_receipt is 'What a grant returns. balance and available are the organization''s after this call; expires_at is null for never.';
+
+-- Books a grant. No caller check: for bodies that have decided already (fulfilment, renewal, promotion). Locks the organization. Replay: the
+-- same (organization, source, source_reference) returns the first grant; another amount under it is 409 idempotency_conflict. A grant in force
+-- repays debt first; one that is still to come is booked as `schedule` and begins to count at effective_at by itself.
+-- Raises 404 not_found, 422 invalid_amount and invalid_argument, 503 busy.
+create function billing_private.grant_credits(
+  p_organization_id uuid, p_amount numeric, p_source text, p_source_reference text, p_expires_at timestamptz, p_effective_at timestamptz,
+  p_priority integer, p_department_id uuid, p_agent_types text[], p_unit_cost numeric, p_currency text, p_metadata jsonb
+)
+returns billing.grant_receipt
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_grant billing_private.credit_grant_lots;
+  v_tail billing.credit_transactions;
+  v_now timestamptz;
+  v_replayed boolean := false;
+begin
+  perform billing_private.require_amount('amount', p_amount);
+  if scale(trim_scale(p_amount)) > 6 then
+    perform billing_private.fail(422, 'invalid_amount', '{"argument": "amount"}', 'a grant has at most six decimals');
+  end if;
+  perform billing_private.require_amount('unit_cost', coalesce(p_unit_cost, 0), true);
+  if p_source is null or p_source not in (
+    'subscription', 'purchase', 'trial', 'promotion', 'referral', 'adjustment', 'rollover', 'transfer', 'refund'
+  ) then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "source"}');
+  end if;
+  if p_source_reference is not null then
+    perform billing_private.require_text('source_reference', p_source_reference);
+  end if;
+  if cardinality(p_agent_types) not between 1 and 100 or exists (
+    select 1 from unnest(p_agent_types) as a (name) where a.name is null or length(a.name) not between 1 and 255
+  ) then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "agent_types"}', '1 to 100 names, or null for all');
+  end if;
+  p_metadata := billing_private.require_metadata(p_metadata);
+  perform billing_private.lock_organization(p_organization_id);
+  if p_department_id is not null and not exists (
+    select 1 from billing.departments as d where d.organization_id = p_organization_id and d.id = p_department_id
+  ) then
+    perform billing_private.fail(404, 'not_found', '{"what": "department"}');
+  end if;
+
+  select greatest(billing_private.ledger_now(o.test_clock), coalesce(t.created_at, '-infinity')) into v_now
+  from billing.organizations as o
+  left join lateral (select (billing_private.ledger_tail(o.organization_id)).created_at) as t on true
+  where o.organization_id = p_organization_id;
+
+  select g.* into v_grant from billing_private.credit_grant_lots as g
+  where g.organization_id = p_organization_id and g.source = p_source and g.source_reference = p_source_reference;
+  v_replayed := found;
+  if v_replayed then
+    if v_grant.amount <> p_amount then
+      perform billing_private.fail(409, 'idempotency_conflict', jsonb_build_object('grant_id', v_grant.id));
+    end if;
+    v_tail := billing_private.ledger_tail(p_organization_id);
+  else
+    p_effective_at := coalesce(p_effective_at, v_now);
+    if coalesce(p_expires_at, 'infinity') <= p_effective_at then
+      perform billing_private.fail(422, 'invalid_argument', '{"argument": "expires_at"}', 'expires_at must be after effective_at');
+    end if;
+    v_tail := billing_private.settle(billing_private.ledger_tail(p_organization_id), v_now);
+    insert into billing_private.credit_grant_lots (
+      organization_id, source, source_reference, amount, remaining, priority, department_id, agent_types, unit_cost, currency,
+      effective_at, expires_at, metadata, created_at
+    ) values (
+      p_organization_id, p_source, coalesce(p_source_reference, gen_random_uuid()::text), p_amount, p_amount, coalesce(p_priority, 100),
+      p_department_id, p_agent_types, coalesce(p_unit_cost, 0), p_currency, p_effective_at, coalesce(p_expires_at, 'infinity'),
+      p_metadata, v_now
+    )
+    returning * into v_grant;
+    if v_grant.effective_at <= v_now then
+      v_tail := billing_private.activate_grant(v_tail, v_grant, v_now);
+    else
+      v_tail := billing_private.append_entry(v_tail, 'schedule', 0, v_now, array[v_grant.id], array[0::numeric],
+        p_detail => jsonb_strip_nulls(jsonb_build_object('reason', v_grant.source, 'department_id', v_grant.department_id)));
+    end if;
+    update billing_private.credit_grant_lots as g set transaction_id = v_tail.id
+    where g.organization_id = p_organization_id and g.id = v_grant.id
+    returning * into v_grant;
+    v_tail := billing_private.settle(v_tail, v_now); -- a grant whose time is already over is booked, and expired at once
+  end if;
+  return (
+    v_grant.id, v_grant.transaction_id, p_organization_id, v_grant.amount::numeric,
+    (billing_private.wallet_at(v_tail, v_now)).balance,
+    (billing_private.wallet_at(v_tail, v_now)).balance - (billing_private.wallet_at(v_tail, v_now)).held,
+    v_replayed, v_grant.effective_at, nullif(v_grant.expires_at, 'infinity'), v_grant.created_at
+  )::billing.grant_receipt;
+end
+$$;
+revoke all on function billing_private.grant_credits(
+  uuid, numeric, text, text, timestamptz, timestamptz, integer, uuid, text[], numeric, text, jsonb
+) from public;
+
+-- The service, or a platform admin (audited). Otherwise as above.
+create function billing_private.grant_credits_as_caller(
+  p_organization_id uuid, p_amount numeric, p_source text, p_source_reference text, p_expires_at timestamptz, p_effective_at timestamptz,
+  p_priority integer, p_department_id uuid, p_agent_types text[], p_unit_cost numeric, p_metadata jsonb
+)
+returns billing.grant_receipt
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_receipt billing.grant_receipt;
+begin
+  if not billing_private.caller_is_platform_admin() then
+    perform billing_private.require_service();
+  end if;
+  v_receipt := billing_private.grant_credits(
+    p_organization_id, p_amount, p_source, p_source_reference, p_expires_at, p_effective_at, p_priority, p_department_id, p_agent_types,
+    p_unit_cost, null, p_metadata);
+  if not v_receipt.replayed then
+    perform billing_private.audit(p_organization_id, 'grant_credits', 'credit_grant', v_receipt.grant_id::text,
+      p_metadata ->> 'reason', null, to_jsonb(v_receipt));
+  end if;
+  return v_receipt;
+end
+$$;
+revoke all on function billing_private.grant_credits_as_caller(
+  uuid, numeric, text, text, timestamptz, timestamptz, integer, uuid, text[], numeric, jsonb
+) from public;
+grant execute on function billing_private.grant_credits_as_caller(
+  uuid, numeric, text, text, timestamptz, timestamptz, integer, uuid, text[], numeric, jsonb
+) to authenticated, service_role;
+
+create function billing.grant_credits(
+  organization_id uuid, amount numeric, source text, source_reference text default null, expires_at timestamptz default null,
+  effective_at timestamptz default null, priority integer default 100, department_id uuid default null, agent_types text[] default null,
+  unit_cost numeric default 0, metadata jsonb default '{}'
+)
+returns billing.grant_receipt
+language sql
+volatile
+set search_path = ''
+return billing_private.grant_credits_as_caller(
+  organization_id, amount, source, source_reference, expires_at, effective_at, priority, department_id, agent_types, unit_cost, metadata
+);
+revoke all on function billing.grant_credits(
+  uuid, numeric, text, text, timestamptz, timestamptz, integer, uuid, text[], numeric, jsonb
+) from public;
+grant execute on function billing.grant_credits(
+  uuid, numeric, text, text, timestamptz, timestamptz, integer, uuid, text[], numeric, jsonb
+) to authenticated, service_role;
+comment on function billing.grant_credits(
+  uuid, numeric, text, text, timestamptz, timestamptz, integer, uuid, text[], numeric, jsonb
+) is
+'Service or platform admin: grants credits once per (organization, source, source_reference). unit_cost: money per credit, 0 for promotional.';

@@ -1,0 +1,229 @@
+-- What people see of the ledger: policies and views. Owner, admin and billing see their organization's ledger; a member sees the consumptions
+-- that are their own or their department's. Agents see none of these tables: they have receipts, check_credits and get_credit_balance.
+
+grant select on table billing.credit_transactions to authenticated, service_role;
+create policy credit_transactions_read on billing.credit_transactions for select to authenticated
+using (
+  organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}')))
+  or (
+    organization_id = any(array(select billing_private.my_organization_ids('{member}')))
+    and kind in ('consume', 'refund')
+    and (
+      user_id = (select billing_private.current_user_id())
+      or department_id = any(array(select billing_private.my_department_ids()))
+    )
+  )
+);
+
+grant select on table billing_private.credit_grant_lots to authenticated, service_role;
+create policy credit_grants_read on billing_private.credit_grant_lots for select to authenticated
+using (
+  organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}')))
+);
+
+-- The grant being burnt has its figure in the ledger's last entry, all others in their own row.
+create view billing.credit_grants with (security_invoker = true) as
+select
+  g.organization_id,
+  g.id,
+  g.source,
+  g.source_reference,
+  g.amount::numeric as amount,
+  case when g.id = t.head_grant_id then g.held::numeric + t.head_available::numeric else g.remaining::numeric end as remaining,
+  g.held::numeric as held,
+  g.priority,
+  g.department_id,
+  g.agent_types,
+  g.unit_cost::numeric as unit_cost,
+  g.currency,
+  g.effective_at,
+  nullif(g.expires_at, 'infinity') as expires_at,
+  g.activated_at,
+  g.is_open,
+  g.closed_reason,
+  g.parent_grant_id,
+  g.transaction_id,
+  g.metadata,
+  g.created_at
+from billing_private.credit_grant_lots as g
+left join lateral (
+  select l.head_grant_id, l.head_available
+  from billing.credit_transactions as l
+  where l.organization_id = g.organization_id
+  order by l.sequence desc
+  limit 1
+) as t on true;
+revoke all on table billing.credit_grants from public, anon, authenticated, service_role;
+grant select on table billing.credit_grants to authenticated, service_role;
+comment on view billing.credit_grants is
+'Grants (lots) of credits with what is left of each. Owner, admin, billing. remaining includes what open holds have claimed (held).';
+
+create view billing.credit_usage with (security_invoker = true) as
+select
+  t.organization_id,
+  t.id as transaction_id,
+  t.sequence,
+  t.created_at,
+  t.agent_type,
+  t.action,
+  -t.amount::numeric as amount,
+  t.balance_after::numeric as balance_after,
+  t.requested_amount,
+  t.quantities,
+  t.price_ids,
+  t.department_id,
+  t.user_id,
+  t.agent_key_id,
+  t.run_id,
+  t.hold_id,
+  t.metadata ->> 'model' as model,
+  t.idempotency_key,
+  coalesce(t.limits, '[]') as limits,
+  coalesce(t.metadata, '{}') as metadata
+from billing.credit_transactions as t
+where t.kind = 'consume';
+revoke all on table billing.credit_usage from public, anon, authenticated, service_role;
+grant select on table billing.credit_usage to authenticated, service_role;
+comment on view billing.credit_usage is
+'Consumptions in full detail: the same rows as credit_transactions of kind `consume`, with amounts positive. explain_transaction tells price and grants.';
+
+grant select on table billing.credit_limits to authenticated, service_role;
+create policy credit_limits_read on billing.credit_limits for select to authenticated
+using (
+  organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}')))
+  or (
+    organization_id = any(array(select billing_private.my_organization_ids('{member}')))
+    and (
+      subject_type = 'organization'
+      or (subject_type = 'member' and subject_id = (select billing_private.current_user_id())::text)
+      or (subject_type = 'department' and subject_id = any(array(select d::text from billing_private.my_department_ids() as d)))
+    )
+  )
+);
+
+grant select on table billing_private.credit_limit_counters to authenticated, service_role;
+create policy credit_limit_counters_read on billing_private.credit_limit_counters for select to authenticated
+using (
+  organization_id = any(array(select billing_private.my_organization_ids()))
+  and exists (
+    select 1 from billing.credit_limits as l
+    where l.organization_id = credit_limit_counters.organization_id and l.id = credit_limit_counters.limit_id
+  )
+);
+
+create view billing.department_credit_limits with (security_invoker = true) as
+select
+  l.organization_id,
+  l.id as limit_id,
+  d.id as department_id,
+  d.name as department_name,
+  l.amount::numeric as amount,
+  l.limit_window,
+  l.mode,
+  l.timezone,
+  l.alert_at,
+  coalesce(c.used, 0)::numeric as used,
+  greatest(l.amount - coalesce(c.used, 0), 0)::numeric as remaining,
+  nullif(w.window_start, '-infinity') as window_start,
+  billing_private.window_end(l.limit_window, l.timezone, w.now) as resets_at
+from billing.credit_limits as l
+inner join billing.departments as d on d.organization_id = l.organization_id and d.id::text = l.subject_id
+inner join billing.organizations as o on o.organization_id = l.organization_id
+cross join lateral (
+  select n.now, billing_private.window_start(l.limit_window, l.timezone, n.now) as window_start
+  from (select billing_private.ledger_now(o.test_clock) as now) as n
+) as w
+left join billing_private.credit_limit_counters as c
+  on c.organization_id = l.organization_id and c.limit_id = l.id and c.window_start = w.window_start
+where l.subject_type = 'department';
+revoke all on table billing.department_credit_limits from public, anon, authenticated, service_role;
+grant select on table billing.department_credit_limits to authenticated, service_role;
+comment on view billing.department_credit_limits is
+'Limits of departments with what is used in the window that is open now, and when it resets.';
+
+grant select on table billing.credit_usage_daily to authenticated, service_role;
+create policy credit_usage_daily_read on billing.credit_usage_daily for select to authenticated
+using (
+  organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}')))
+  or (
+    organization_id = any(array(select billing_private.my_organization_ids('{member}')))
+    and (
+      user_id = (select billing_private.current_user_id())
+      or department_id = any(array(select billing_private.my_department_ids()))
+    )
+  )
+);
+
+grant select on table billing.credit_holds to authenticated, service_role;
+create policy credit_holds_read on billing.credit_holds for select to authenticated
+using (
+  organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}')))
+  or (
+    organization_id = any(array(select billing_private.my_organization_ids('{member}')))
+    and (
+      user_id = (select billing_private.current_user_id())
+      or department_id = any(array(select billing_private.my_department_ids()))
+    )
+  )
+);
+
+grant select on table billing.credit_approvals to authenticated, service_role;
+create policy credit_approvals_read on billing.credit_approvals for select to authenticated
+using (
+  organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}')))
+  or (
+    organization_id = any(array(select billing_private.my_organization_ids('{member}')))
+    and user_id = (select billing_private.current_user_id())
+  )
+);
+
+-- The receipt again, from stored facts. Whoever may read the entry: owner, admin, billing; the member who made it or whose department paid;
+-- the key that made it. 404 not_found for unknown, foreign and invisible transactions alike; 422 when it is not a consumption.
+create function billing_private.explain_transaction(p_transaction_id uuid)
+returns billing.credit_receipt
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  v_entry billing.credit_transactions;
+  v_user_id constant uuid := billing_private.current_user_id();
+  v_agent_key text;
+  v_visible boolean := false;
+begin
+  select t.* into v_entry from billing_private.find_transaction(p_transaction_id) as t;
+  if billing_private.caller_is_service() then
+    v_visible := v_entry.id is not null;
+  elsif billing_private.caller_role() = 'anon' then
+    v_agent_key := nullif(current_setting('request.headers', true), '')::jsonb ->> 'x-agent-key';
+    v_visible := coalesce((billing_private.identify_agent(v_agent_key)).key_id = v_entry.agent_key_id, false);
+  elsif v_user_id is not null then
+    v_visible := coalesce(
+      billing_private.user_has_role(v_user_id, v_entry.organization_id, '{owner,admin,billing}')
+      or (
+        billing_private.user_has_role(v_user_id, v_entry.organization_id, '{member}')
+        and (v_entry.user_id = v_user_id or v_entry.department_id = any(array(select billing_private.my_department_ids())))
+      ), false);
+  end if;
+  if not v_visible then
+    perform billing_private.fail(404, 'not_found', '{"what": "transaction"}');
+  end if;
+  if v_entry.kind <> 'consume' then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "transaction_id"}', 'only consumptions have a receipt');
+  end if;
+  return billing_private.receipt_of(v_entry, true);
+end
+$$;
+revoke all on function billing_private.explain_transaction(uuid) from public;
+grant execute on function billing_private.explain_transaction(uuid) to anon, authenticated, service_role;
+
+create function billing.explain_transaction(transaction_id uuid)
+returns billing.credit_receipt
+language sql
+stable
+set search_path = ''
+return billing_private.explain_transaction(transaction_id);
+revoke all on function billing.explain_transaction(uuid) from public;
+grant execute on function billing.explain_transaction(uuid) to anon, authenticated, service_role;
+comment on function billing.explain_transaction(uuid) is 'A consumption''s receipt again, from stored facts alone.';

@@ -1,0 +1,173 @@
+-- Money: what an organization buys, and the mirrors of Stripe's objects behind it.
+--
+-- Mirrors carry no foreign keys to one another, because Stripe's events arrive in any order. They hold no Stripe secret.
+-- Owner, admin and billing read them; nobody writes but the named functions of 20261123001600 to 20261123001900.
+-- Unique indexes on Stripe ids are global by nature: a webhook finds the organization by the Stripe id.
+
+create table billing.customers (
+  organization_id uuid not null,
+  stripe_customer_id text not null,
+  email text,
+  name text,
+  currency text,
+  default_payment_method_id text,
+  livemode boolean not null default false,
+  deleted_at timestamptz,
+  stripe_fetched_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint customers_pkey primary key (organization_id),
+  constraint customers_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
+);
+create unique index customers_stripe_customer_id_unique on billing.customers (stripe_customer_id);
+comment on table billing.customers is 'The Stripe customer of each organization: one, made before its first checkout.';
+comment on column billing.customers.deleted_at is 'When the customer was deleted at Stripe; the next checkout makes another.';
+comment on column billing.customers.stripe_fetched_at is 'When the copy was read at Stripe; an older reading never overwrites a newer one.';
+alter table billing.customers enable row level security;
+revoke all on table billing.customers from public, anon, authenticated, service_role;
+grant select on table billing.customers to authenticated, service_role;
+create policy customers_read_as_billing on billing.customers for select to authenticated
+using (organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}'))));
+
+create table billing.subscriptions (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  stripe_subscription_id text,
+  plan_id uuid,
+  status text not null,
+  quantity integer not null default 1,
+  current_period_start timestamptz,
+  current_period_end timestamptz,
+  trial_start timestamptz,
+  trial_end timestamptz,
+  cancel_at timestamptz,
+  cancel_at_period_end boolean not null default false,
+  canceled_at timestamptz,
+  ended_at timestamptz,
+  anchor_at timestamptz,
+  unit_amount bigint,
+  currency text,
+  livemode boolean not null default false,
+  stripe_fetched_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint subscriptions_pkey primary key (organization_id, id),
+  constraint subscriptions_status_known check (
+    status in ('incomplete', 'incomplete_expired', 'trialing', 'active', 'past_due', 'canceled', 'unpaid', 'paused')
+  ),
+  constraint subscriptions_organization_fkey foreign key (organization_id) references billing.organizations (organization_id),
+  constraint subscriptions_plan_fkey foreign key (plan_id) references billing.subscription_plans (id)
+);
+create index subscriptions_plan on billing.subscriptions (plan_id);
+create unique index subscriptions_stripe_subscription_id_unique on billing.subscriptions (stripe_subscription_id);
+create unique index subscriptions_one_live on billing.subscriptions (organization_id)
+where status in ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused');
+comment on table billing.subscriptions is 'Subscriptions to plans; a free plan has no Stripe id.';
+alter table billing.subscriptions enable row level security;
+revoke all on table billing.subscriptions from public, anon, authenticated, service_role;
+grant select on table billing.subscriptions to authenticated, service_role;
+create policy subscriptions_read_as_billing on billing.subscriptions for select to authenticated
+using (organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}'))));
+
+-- Our own row about an attempt to buy. It is written before Stripe is called, and its id is the idempotency key of that call. It keeps the
+-- terms of the purchase (name, price, credits, expiry), so that a change of the catalogue alters nothing that somebody has agreed to.
+create table billing.checkout_sessions (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  stripe_session_id text,
+  mode text not null,
+  status text not null default 'creating',
+  package_id uuid,
+  plan_id uuid,
+  name text not null,
+  credits billing.credit_amount,
+  credit_expiry interval,
+  unit_amount bigint,
+  currency text,
+  ui_mode text not null default 'hosted_page',
+  success_url text,
+  cancel_url text,
+  url text,
+  livemode boolean not null default false,
+  created_by uuid,
+  attempts integer not null default 0,
+  error text,
+  expires_at timestamptz,
+  completed_at timestamptz,
+  stripe_fetched_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint checkout_sessions_pkey primary key (organization_id, id),
+  constraint checkout_sessions_mode_known check (mode in ('payment', 'subscription', 'setup')),
+  constraint checkout_sessions_status_known check (
+    status in ('creating', 'open', 'processing', 'complete', 'expired', 'failed')
+  ),
+  constraint checkout_sessions_one_subject check (num_nonnulls(package_id, plan_id) = case mode when 'setup' then 0 else 1 end),
+  constraint checkout_sessions_organization_fkey foreign key (organization_id) references billing.organizations (organization_id),
+  constraint checkout_sessions_package_fkey foreign key (package_id) references billing.credit_packages (id),
+  constraint checkout_sessions_plan_fkey foreign key (plan_id) references billing.subscription_plans (id)
+);
+create unique index checkout_sessions_stripe_session_id_unique on billing.checkout_sessions (stripe_session_id);
+create index checkout_sessions_package on billing.checkout_sessions (package_id);
+create index checkout_sessions_plan on billing.checkout_sessions (plan_id);
+-- The double click on "buy" is answered from here.
+create index checkout_sessions_unfinished on billing.checkout_sessions (organization_id, created_by)
+where status in ('creating', 'open');
+comment on table billing.checkout_sessions is 'Attempts to buy: what, by whom, on which terms, and how it went.';
+comment on column billing.checkout_sessions.status is
+'creating: Stripe has not answered yet. open: can be paid. processing: agreed to, the money is under way. complete: paid and granted.';
+comment on column billing.checkout_sessions.attempts is 'Failed calls to Stripe so far; part of the next call''s idempotency key.';
+comment on column billing.checkout_sessions.unit_amount is 'Price in the smallest unit of the currency, before discounts and tax.';
+comment on column billing.checkout_sessions.credit_expiry is 'How long the bought credits live; null for ever.';
+alter table billing.checkout_sessions enable row level security;
+revoke all on table billing.checkout_sessions from public, anon, authenticated, service_role;
+grant select on table billing.checkout_sessions to authenticated, service_role;
+create policy checkout_sessions_read_as_billing on billing.checkout_sessions for select to authenticated
+using (organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}'))));
+
+create table billing.payments (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  kind text not null,
+  status text not null,
+  amount bigint not null,
+  amount_refunded bigint not null default 0,
+  currency text not null,
+  credits billing.credit_amount,
+  grant_id uuid,
+  checkout_session_id uuid,
+  stripe_session_id text,
+  stripe_payment_intent_id text,
+  stripe_charge_id text,
+  stripe_invoice_id text,
+  description text not null default '',
+  card_brand text,
+  card_last4 text,
+  receipt_url text,
+  failure_code text,
+  failure_message text,
+  disputed boolean not null default false,
+  livemode boolean not null default false,
+  paid_at timestamptz,
+  stripe_fetched_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint payments_pkey primary key (organization_id, id),
+  constraint payments_kind_known check (kind in ('package', 'subscription', 'auto_topup')),
+  constraint payments_status_known check (
+    status in ('processing', 'requires_action', 'succeeded', 'failed', 'canceled', 'partially_refunded', 'refunded')
+  ),
+  constraint payments_amounts_not_negative check (amount >= 0 and amount_refunded between 0 and amount),
+  constraint payments_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
+);
+create unique index payments_stripe_session_id_unique on billing.payments (stripe_session_id);
+create unique index payments_stripe_payment_intent_id_unique on billing.payments (stripe_payment_intent_id);
+create unique index payments_checkout_session_unique on billing.payments (organization_id, checkout_session_id)
+where checkout_session_id is not null;
+create index payments_newest on billing.payments (organization_id, created_at desc);
+comment on table billing.payments is 'Payments, one row each. Amounts are in the smallest unit of the currency.';
+alter table billing.payments enable row level security;
+revoke all on table billing.payments from public, anon, authenticated, service_role;
+grant select on table billing.payments to authenticated, service_role;
+create policy payments_read_as_billing on billing.payments for select to authenticated
+using (organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}'))));

@@ -1,0 +1,87 @@
+-- Money, continued: invoices, saved cards and automatic top-ups. The rules at the head of 20261123001500 hold here too.
+
+create table billing.invoices (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  stripe_invoice_id text not null,
+  stripe_subscription_id text,
+  number text,
+  status text not null,
+  billing_reason text,
+  currency text not null,
+  amount_due bigint not null,
+  amount_paid bigint not null default 0,
+  amount_remaining bigint not null default 0,
+  total bigint not null,
+  hosted_invoice_url text,
+  invoice_pdf text,
+  period_start timestamptz,
+  period_end timestamptz,
+  due_date timestamptz,
+  paid_at timestamptz,
+  livemode boolean not null default false,
+  stripe_fetched_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint invoices_pkey primary key (organization_id, id),
+  constraint invoices_status_known check (status in ('draft', 'open', 'paid', 'uncollectible', 'void')),
+  constraint invoices_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
+);
+create unique index invoices_stripe_invoice_id_unique on billing.invoices (stripe_invoice_id);
+create index invoices_newest on billing.invoices (organization_id, created_at desc);
+comment on table billing.invoices is 'Stripe''s invoices for subscriptions. Amounts are in the smallest unit of the currency.';
+alter table billing.invoices enable row level security;
+revoke all on table billing.invoices from public, anon, authenticated, service_role;
+grant select on table billing.invoices to authenticated, service_role;
+create policy invoices_read_as_billing on billing.invoices for select to authenticated
+using (organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}'))));
+
+create table billing.payment_methods (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  stripe_payment_method_id text not null,
+  type text not null,
+  brand text,
+  last4 text,
+  exp_month integer,
+  exp_year integer,
+  is_default boolean not null default false,
+  detached_at timestamptz,
+  stripe_fetched_at timestamptz,
+  created_at timestamptz not null default now(),
+  constraint payment_methods_pkey primary key (organization_id, id),
+  constraint payment_methods_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
+);
+create unique index payment_methods_stripe_payment_method_id_unique on billing.payment_methods (stripe_payment_method_id);
+create unique index payment_methods_one_default on billing.payment_methods (organization_id) where is_default;
+comment on table billing.payment_methods is 'Masked copies of saved cards.';
+alter table billing.payment_methods enable row level security;
+revoke all on table billing.payment_methods from public, anon, authenticated, service_role;
+grant select on table billing.payment_methods to authenticated, service_role;
+create policy payment_methods_read_as_billing on billing.payment_methods for select to authenticated
+using (organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}'))));
+
+create table billing.auto_topups (
+  organization_id uuid not null,
+  is_enabled boolean not null default false,
+  threshold billing.credit_amount not null default 0,
+  topup_amount billing.credit_amount,
+  target_balance billing.credit_amount,
+  monthly_cap bigint,
+  currency text not null default 'usd',
+  consented_by uuid,
+  consented_at timestamptz,
+  consecutive_declines integer not null default 0,
+  paused_reason text,
+  updated_at timestamptz not null default now(),
+  constraint auto_topups_pkey primary key (organization_id),
+  constraint auto_topups_one_amount check (not is_enabled or num_nonnulls(topup_amount, target_balance) = 1),
+  constraint auto_topups_consent check (not is_enabled or consented_at is not null),
+  constraint auto_topups_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
+);
+comment on table billing.auto_topups is 'Whether and how an organization buys credits by itself. monthly_cap is in the smallest unit of the currency.';
+alter table billing.auto_topups enable row level security;
+revoke all on table billing.auto_topups from public, anon, authenticated, service_role;
+grant select on table billing.auto_topups to authenticated, service_role;
+create policy auto_topups_read_as_billing on billing.auto_topups for select to authenticated
+using (organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}'))));

@@ -1,0 +1,147 @@
+"""A merchant and its customers, for tests: the official library on one side, a browser without scripts on the other."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import stripe
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from stripe_twin.client import TwinHTTPClient
+
+Json = dict[str, Any]
+KEY = "sk_test_of_the_test_merchant"
+SUCCESS_URL = "https://merchant.test/done?session={CHECKOUT_SESSION_ID}"
+CANCEL_URL = "https://merchant.test/packs"
+GOOD_CARD = "4242424242424242"
+
+
+class RecordingClient(TwinHTTPClient):
+    """The transport under test; keeps each request's verb and path and each answer's body."""
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app)
+        self.calls: list[tuple[str, str, Json]] = []
+        self.headers: dict[str, str] = {}
+
+    def request(self, method: str, url: str, headers: Any, post_data: Any = None, **more: Any) -> Any:
+        """Run the request and record it."""
+        body, status, answer_headers = super().request(method, url, headers, post_data)
+        self.headers = dict(answer_headers)
+        self.calls.append((method.upper(), url.split("?")[0].partition("stripe.com")[2], json.loads(body)))
+        return body, status, answer_headers
+
+
+@dataclass
+class Shop:
+    """Both sides of one twin."""
+
+    app: Flask
+
+    @cached_property
+    def transport(self) -> RecordingClient:
+        """What the library sends its requests through."""
+        return RecordingClient(self.app)
+
+    @cached_property
+    def stripe(self) -> stripe.StripeClient:
+        """The official library, unchanged."""
+        return stripe.StripeClient(KEY, http_client=self.transport)
+
+    def raw(self, method: str, path: str, *, key: str | None = KEY, **more: Any) -> TestResponse:
+        """Send a request that the library would not send; with `Stripe-Version` unless headers say otherwise."""
+        headers: dict[str, str] = {"Stripe-Version": str(stripe.api_version), **more.pop("headers", {})}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        return self.app.test_client().open(path, method=method, headers=headers, **more)
+
+    def control(self, method: str, path: str, body: Json | None = None) -> Json:
+        """Use the control API."""
+        answer = self.app.test_client().open(f"/_twin{path}", method=method, json=body)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.get_json())
+
+    def wait_until_idle(self) -> None:
+        """Wait until every delivery has ended."""
+        state = self.control("GET", "/wait?seconds=20")
+        assert state["idle"], state
+
+    def session(self, **more: Any) -> stripe.checkout.Session:
+        """Create a session for a pack of 500 credits at $19."""
+        params: Any = {
+            "mode": "payment",
+            "success_url": SUCCESS_URL,
+            "cancel_url": CANCEL_URL,
+            "line_items": [pack(1900)],
+            **more,
+        }
+        return self.stripe.v1.checkout.sessions.create(params)
+
+    def reload(self, session: stripe.checkout.Session) -> stripe.checkout.Session:
+        """Return the session as it is now."""
+        return self.stripe.v1.checkout.sessions.retrieve(session.id)
+
+    def browser(self) -> Browser:
+        """A customer's browser."""
+        return Browser(self.app)
+
+    def event_types(self) -> list[str]:
+        """Return the types of all events, oldest first."""
+        events = self.stripe.v1.events.list({"limit": 100}).auto_paging_iter()
+        return [str(event.type) for event in events][::-1]
+
+
+def pack(amount: int, name: str = "500 credits", quantity: int = 1) -> Json:
+    """Return a line item described by its price, in cents of a dollar."""
+    return {
+        "quantity": quantity,
+        "price_data": {"currency": "usd", "unit_amount": amount, "product_data": {"name": name}},
+    }
+
+
+class Browser:
+    """Opens the twin's pages and sends their forms, hidden fields included; follows no redirect by itself."""
+
+    def __init__(self, app: Flask) -> None:
+        self._client = app.test_client()
+
+    def open(self, url: str) -> TestResponse:
+        """Open a page of the twin."""
+        return self._client.get(re.sub(r"^https?://[^/]+", "", url))
+
+    def send(self, page: TestResponse, **fields: str) -> TestResponse:
+        """Send the form on a page."""
+        action = re.search(r'<form method="post" action="([^"]+)"', page.text)
+        assert action is not None, page.text
+        hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+        return self._client.post(action[1], data={**hidden, **fields})
+
+    def pay(self, session: stripe.checkout.Session, number: str = GOOD_CARD, **fields: str) -> TestResponse:
+        """Open a session's page, fill it in and send it."""
+        return self.send(self.open(session.url or ""), **{**card(number), **fields})
+
+    def answer_challenge(self, redirect: TestResponse, answer: str) -> TestResponse:
+        """Go where a redirect leads, to a 3-D Secure page, and press `complete` or `fail` there."""
+        assert redirect.status_code == 303, redirect.text
+        return self.send(self.open(redirect.headers["Location"]), answer=answer)
+
+
+def card(number: str) -> dict[str, str]:
+    """Return the fields of a filled-in checkout page."""
+    return {
+        "email": "jenny@example.com",
+        "number": number,
+        "expiry": "12 / 34",
+        "cvc": "123",
+        "name": "Jenny Rosen",
+    }
+
+
+def problems(page: TestResponse) -> list[str]:
+    """Return what a page complains about."""
+    return [text.strip() for text in re.findall(r'role="alert">([^<]+)<', page.text)]

@@ -1,0 +1,115 @@
+"""The database as the workers see it: RPCs granted to the service role, through supabase-py, with typed answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TypeVar, cast
+
+import httpx
+from postgrest import SyncPostgrestClient
+from postgrest.exceptions import APIError
+from pydantic import BaseModel, ValidationError
+from supabase import Client, ClientOptions, create_client
+
+from billing import exact_json
+from billing.errors import DatabaseRefusal, DatabaseUnavailable
+from billing.logs import get_logger
+from billing.settings import Settings, get_settings
+
+SCHEMA = "billing"
+TIMEOUT_SECONDS = 10
+
+_log = get_logger("database")
+_lock = threading.Lock()
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+@lru_cache(maxsize=4)
+def _client(settings: Settings) -> Client:
+    options = ClientOptions(
+        schema=SCHEMA, auto_refresh_token=False, persist_session=False, httpx_client=httpx.Client(timeout=TIMEOUT_SECONDS)
+    )
+    return create_client(settings.supabase_url, settings.supabase_secret_key.get_secret_value(), options)
+
+
+def _postgrest() -> SyncPostgrestClient:
+    with _lock:  # both are made on first use, and gunicorn's threads come at once
+        return _client(get_settings()).postgrest
+
+
+def call(function: str, arguments: Mapping[str, object]) -> object:
+    """Call a function of schema `billing` as the service.
+
+    Every function that the workers call is safe to call again, so a connection that broke is tried once more.
+
+    Args:
+        function: its name.
+        arguments: by name; values that JSON can carry.
+
+    Returns:
+        The decoded answer.
+
+    Raises:
+        DatabaseRefusal: the function refused, with its status, slug and details.
+        DatabaseUnavailable: no answer that says anything about the call.
+    """
+    for is_last in (False, True):
+        try:
+            return cast("object", _postgrest().rpc(function, dict(arguments)).execute().data)
+        except APIError as error:
+            raise _refusal(function, error) from None
+        except httpx.TransportError as error:
+            _log.warning("database_call_broke", function=function, error=type(error).__name__, is_last=is_last)
+    raise DatabaseUnavailable
+
+
+def call_for(row: type[Row], function: str, arguments: Mapping[str, object]) -> Row:
+    """Call a function that answers one row; see `call`.
+
+    Raises:
+        DatabaseUnavailable: also when the answer is not such a row (workers and migrations of different versions).
+    """
+    answer = call(function, arguments)
+    try:
+        return row.model_validate(answer)
+    except ValidationError as error:
+        _log.error("database_answer_unexpected", function=function, problems=error.errors(include_input=False, include_url=False))
+        raise DatabaseUnavailable("The database and the workers are of different versions.") from None
+
+
+def _refusal(function: str, error: APIError) -> DatabaseRefusal | DatabaseUnavailable:
+    refusal = refusal_of(error.json())
+    if refusal is None:
+        _log.error("database_call_failed", function=function, code=error.code, message=error.message)
+        return DatabaseUnavailable()
+    return refusal
+
+
+def refusal_of(body: Mapping[str, object]) -> DatabaseRefusal | None:
+    """Read a refusal of the product: SQLSTATE PTnnn, the slug, details as JSON text (ledger.md, section 7).
+
+    Args:
+        body: PostgREST's error body.
+
+    Returns:
+        The refusal, with its details decoded; None when it is another kind of error.
+    """
+    code = str(body.get("code") or "")
+    if len(code) != 5 or not code.startswith("PT") or not code[2:].isdigit():
+        return None
+    return DatabaseRefusal(
+        str(body.get("hint") or ""), details=_details(body.get("details")), status=int(code[2:]), slug=str(body.get("message") or "")
+    )
+
+
+def _details(text: object) -> dict[str, object]:
+    if not isinstance(text, str) or not text:
+        return {}
+    try:
+        value = exact_json.decode(text.encode())
+    except ValueError:
+        return {"text": text}
+    return value if isinstance(value, dict) else {"value": value}

@@ -1,0 +1,1 @@
+"""The pages that customers see: checkout, 3-D Secure challenge, receipt, portal."""
