@@ -134,7 +134,7 @@ def destroy() -> None:
     """Stop the stack and delete this instance's data, logs and keys; installed packages stay."""
     down()
     settings = _settings()
-    for name in ("postgres", "run", "logs", "cli", "frontend"):
+    for name in ("postgres", "run", "logs", "cli"):
         shutil.rmtree(settings.state_dir / name, ignore_errors=True)
     for name in ("keys.json", "signing_key.json", "migrations.applied", "postgres.bootstrapped"):
         (settings.state_dir / name).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stack.files import hash_files
 from stack.install import VENV, InstallError, install_npm_project, npm_environment
-from stack.settings import StackSettings
+from stack.settings import INSTALL_DIR, StackSettings
 
 _SOURCES = (
     "src/**/*",
@@ -22,7 +22,9 @@ _SOURCES = (
     "*.js",
     "tsconfig*.json",
 )
-_BUILDS_KEPT = 3
+#: Builds are shared by all instances of a clone; each is named after a hash of its sources.
+BUILDS = INSTALL_DIR / "builds"
+_BUILDS_KEPT = 4
 
 
 class FrontendError(Exception):
@@ -43,16 +45,22 @@ def prepare(settings: StackSettings) -> str:
     """
     source = settings.repository / "frontend"
     write_config(settings)
+    if os.environ.get("TALLYBASE_FRONTEND") == "0":
+        return "left out, as TALLYBASE_FRONTEND=0 asks"
     if not (source / "package.json").exists():
         return "no front end in this tree"
-    builds = settings.state_dir / "frontend"
-    build = builds / _fingerprint(source)
+    build = BUILDS / _fingerprint(source)
     fresh = not (build / "index.html").exists()
     if fresh:
         _build(source, build)
-    _point(builds / "current", build)
-    _remove_old(builds, build)
+    _point(page_dir(settings), build)
+    _remove_old(build)
     return "built" if fresh else "up to date"
+
+
+def page_dir(settings: StackSettings) -> Path:
+    """Return where the gateway finds the page: a link to the current build."""
+    return settings.run_dir / "page"
 
 
 def write_config(settings: StackSettings) -> Path:
@@ -87,8 +95,8 @@ def _build(source: Path, build: Path) -> None:
     except InstallError as error:
         raise FrontendError(f"its packages could not be installed: {error}") from error
     vite = source / "node_modules" / "vite" / "bin" / "vite.js"
-    unfinished = build.with_suffix(".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = build.with_name(f"{build.name}.{os.getpid()}")
+    build.parent.mkdir(exist_ok=True)
     command = [str(VENV / "bin" / "node"), str(vite), "build", "--outDir", str(unfinished), "--emptyOutDir"]
     done = subprocess.run(
         command, cwd=source, env=npm_environment(), capture_output=True, text=True, check=False
@@ -96,21 +104,20 @@ def _build(source: Path, build: Path) -> None:
     if done.returncode != 0:
         lines = (done.stdout + done.stderr).strip().splitlines()
         raise FrontendError("\n".join(["the front end's build failed:", *lines[:15]]))
-    unfinished.rename(build)
+    try:
+        unfinished.rename(build)
+    except OSError:  # another instance has just built the same
+        shutil.rmtree(unfinished)
 
 
 def _point(link: Path, build: Path) -> None:
-    temporary = link.with_name("current.new")
+    temporary = link.with_name("page.new")
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(build.name)
+    temporary.symlink_to(build)
     temporary.replace(link)
 
 
-def _remove_old(builds: Path, current: Path) -> None:
-    others = [
-        folder
-        for folder in builds.iterdir()
-        if folder.is_dir() and not folder.is_symlink() and folder != current
-    ]
+def _remove_old(current: Path) -> None:
+    others = [folder for folder in BUILDS.iterdir() if folder.is_dir() and folder != current]
     for folder in sorted(others, key=lambda f: f.stat().st_mtime, reverse=True)[_BUILDS_KEPT - 1 :]:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -158,9 +158,15 @@ def database(stack: StackUnderTest) -> Iterator[psycopg.Connection[dict[str, Any
 
 
 @pytest.fixture(scope="session")
-def service(stack: StackUnderTest) -> Client:
-    """A client with the secret key: role service_role."""
+def secret_client(stack: StackUnderTest) -> Client:
+    """A client with the secret key, by which the fixtures below make tenants."""
     return stack.client(stack.secret_key)
+
+
+@pytest.fixture(scope="session")
+def service(secret_client: Client) -> Client:
+    """A client with the secret key: role service_role."""
+    return secret_client
 
 
 @pytest.fixture
@@ -188,19 +194,21 @@ def as_agent(stack: StackUnderTest) -> Callable[[str], Client]:
 
 
 @pytest.fixture
-def new_user(service: Client, as_user: Callable[[str], Client]) -> Callable[[], User]:
+def new_user(secret_client: Client, as_user: Callable[[str], Client]) -> Callable[[], User]:
     """Returns a function that makes a user with a confirmed address and signs them in."""
 
     def create() -> User:
         email = f"user-{secrets.token_hex(6)}@tests.test"
-        made = service.auth.admin.create_user({"email": email, "password": PASSWORD, "email_confirm": True})
+        made = secret_client.auth.admin.create_user(
+            {"email": email, "password": PASSWORD, "email_confirm": True}
+        )
         return User(UUID(made.user.id), email, as_user(email))
 
     return create
 
 
 @pytest.fixture
-def new_organization(service: Client, new_user: Callable[[], User]) -> Callable[..., Organization]:
+def new_organization(secret_client: Client, new_user: Callable[[], User]) -> Callable[..., Organization]:
     """Returns a function that makes an organization with an owner of its own.
 
     Its argument `credits` is granted at once (default 0: none).
@@ -210,8 +218,8 @@ def new_organization(service: Client, new_user: Callable[[], User]) -> Callable[
         owner = new_user()
         name = f"Organization {secrets.token_hex(6)}"
         arguments = {"name": name, "owner_user_id": str(owner.user_id)}
-        made: Any = service.rpc("create_organization", arguments).execute().data
-        organization = Organization(UUID(made["organization_id"]), name, owner, service)
+        made: Any = secret_client.rpc("create_organization", arguments).execute().data
+        organization = Organization(UUID(made["organization_id"]), name, owner, secret_client)
         if Decimal(credits) > 0:
             organization.grant(credits)
         return organization

@@ -7,6 +7,7 @@ from pathlib import Path
 import jinja2
 
 from stack.files import write_private
+from stack.frontend import page_dir
 from stack.settings import StackSettings
 
 
@@ -24,6 +25,6 @@ def write_config(settings: StackSettings) -> Path:
         anon_token=settings.keys.role_token("anon"),
         service_token=settings.keys.role_token("service_role"),
         run_dir=settings.run_dir,
-        frontend_dir=settings.state_dir / "frontend" / "current",
+        frontend_dir=page_dir(settings),
     )
     return write_private(settings.run_dir / "Caddyfile", text)

@@ -216,11 +216,11 @@ class Channel:
         )
         self.leave()
         self._connection.closed(self)
-        self._push("phx_close", {})
+        self._push("phx_close", {}, self.join_ref)
 
-    def _push(self, event: str, payload: Json) -> None:
+    def _push(self, event: str, payload: Json, ref: str | None = None) -> None:
         self._connection.send(
-            encode(self._connection.version, self._wire_topic, event, payload, None, self.join_ref)
+            encode(self._connection.version, self._wire_topic, event, payload, ref, self.join_ref)
         )
 
     @property

@@ -88,7 +88,7 @@ def _workers(settings: StackSettings) -> Service:
     return Service(
         name="workers",
         command=[sys.executable, "-m", "stack.workers"],
-        ready=TcpProbe(settings.ports.workers),
+        ready=HttpProbe(settings.ports.workers, "/", highest_status=404),
         environment=worker_environment(settings),
         folder=settings.repository,
     )

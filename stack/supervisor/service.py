@@ -55,18 +55,19 @@ class DatabaseProbe:
 
 @dataclass(frozen=True)
 class HttpProbe:
-    """Ready when GET on the path answers with a status below 400."""
+    """Ready when GET on the path answers, with a status of at most `highest_status`."""
 
     port: int
     path: str
+    highest_status: int = 399
 
     async def __call__(self) -> bool:
-        """Return True once the path answers well."""
+        """Return True once the path answers."""
         try:
             status = await asyncio.wait_for(self._status(), timeout=2)
         except (OSError, TimeoutError, ValueError, IndexError):
             return False
-        return 200 <= status < 400
+        return 200 <= status <= self.highest_status
 
     async def _status(self) -> int:
         reader, writer = await asyncio.open_connection(HOST, self.port)

@@ -61,6 +61,8 @@ begin
 end
 $$;
 revoke all on function billing_private.fail(integer, text, jsonb, text) from public;
+-- It only raises, and functions that run with their caller's rights refuse through it too.
+grant execute on function billing_private.fail(integer, text, jsonb, text) to authenticated, service_role;
 comment on function billing_private.fail(integer, text, jsonb, text) is
 'Raises a refusal: HTTP status, slug, JSON details, hint for a person. The table of slugs is in docs/reference/errors.md.';
 

@@ -167,7 +167,7 @@ class JavaScriptAuthClient:
             ended = error["name"] == "AuthSessionMissingError"
             code = "session_not_found" if ended else error.get("code")
             raise AuthRefusedError(error.get("status"), code, error["message"], error.get("reasons"))
-        return answer["data"]
+        return answer.get("data")
 
 
 _OPTION_NAMES = {

@@ -14,6 +14,8 @@ from tests.contract.mailbox import Mailbox
 from tests.contract.node_driver import NodeDriver
 from tests.contract.target import PASSWORD, Target, new_email
 
+pytest_plugins = ["tests.contract.realtime_world"]
+
 Database = psycopg.Connection[DictRow]
 ClientFactory = Callable[[], AuthClient]
 

@@ -144,9 +144,7 @@ def test_every_forgery_is_listed(target: Target, session: Answer) -> None:
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_a_forged_token_is_refused(
-    forgery: str, http: httpx.Client, target: Target, registered: str
-) -> None:
+def test_a_forged_token_is_refused(forgery: str, http: httpx.Client, target: Target, registered: str) -> None:
     session = sign_in_over_http(http, registered)
     assert get_user(http, session.access_token).status_code == 200
     token = forgeries(target, session)[forgery]

@@ -12,7 +12,6 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from supabase import Client
 from tests.conftest import SCHEMA, Organization, StackUnderTest
 
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36"
@@ -165,7 +164,7 @@ def test_an_unknown_path_is_not_found(stack: StackUnderTest) -> None:
     )
 
 
-def test_private_schemas_are_not_reachable(stack: StackUnderTest, service: Client) -> None:
+def test_private_schemas_are_not_reachable(stack: StackUnderTest) -> None:
     for schema in ("billing_private", "auth", "stripe_twin", "pg_catalog"):
         answer = httpx.get(
             f"{stack.rest_url}/", headers={"apikey": stack.secret_key, "Accept-Profile": schema}

@@ -1,1 +1,1 @@
-"""The workers' code: what stands between Stripe, the browser and the database. Entry points are in `workers/main.py`."""
+"""What stands between Stripe, the browser and the database. Entry points are in `workers/main.py`."""

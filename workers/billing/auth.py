@@ -105,7 +105,7 @@ def require_user(request: Request) -> User:
 
     Raises:
         NotAuthenticated: no token, or none that this project has signed and that is in force.
-        NotAuthorized: an anonymous sign-in, or a third party's OAuth token (`client_id`): they may not move money.
+        NotAuthorized: an anonymous sign-in, or a third party's OAuth token (`client_id`): neither may.
     """
     token = bearer_token(request)
     if token is None:

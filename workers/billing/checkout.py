@@ -1,4 +1,4 @@
-"""create_checkout_session: from "buy" to an open session at Stripe, once per click, however often one clicks."""
+"""create_checkout_session: from "buy" to one open session at Stripe, however often one clicks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from billing.settings import get_settings
 from billing.stripe_client import explain, get_client, is_in_use, is_missing
 from billing.stripe_facts import CHECKOUT_MARK, ORGANIZATION_MARK, CheckoutFacts, now, read_checkout_session
 
-#: Each round leaves one obstacle behind: a session paid meanwhile, one that Stripe has lost, a deleted customer.
+#: Each round removes one obstacle: a session paid meanwhile, one that Stripe has lost, a deleted customer.
 _ROUNDS = 4
 
 _log = get_logger("checkout")
@@ -104,11 +104,13 @@ def create(request: Request) -> http.Answer:
                 is_reused=preparation.is_reused,
             )
             return http.Answer(answer.model_dump(mode="json"))
-    raise StripeUnavailable("The checkout could not be opened. Nothing was charged; please try again in a moment.")
+    raise StripeUnavailable(
+        "The checkout could not be opened. Nothing was charged; please try again in a moment."
+    )
 
 
 def _open(preparation: CheckoutPreparation) -> CheckoutFacts | None:
-    """Return the open session of a row, or None when the row turned out to be over and must be prepared anew."""
+    """Return the open session of a row, or None when the row turned out to be over: prepare anew."""
     if preparation.stripe_session_id is not None:
         return _still_open(preparation, preparation.stripe_session_id)
     customer_id = customers.ensure(preparation.customer)
@@ -122,7 +124,11 @@ def _open(preparation: CheckoutPreparation) -> CheckoutFacts | None:
             return None
         refusal = explain(error)
         if not is_in_use(error):
-            _record_error(preparation, f"{type(error).__name__} {error.code or error.http_status or ''}", is_definite=refusal.is_definite)
+            _record_error(
+                preparation,
+                f"{type(error).__name__} {error.code or error.http_status or ''}",
+                is_definite=refusal.is_definite,
+            )
         raise refusal from error
     return _attach(client, preparation, session)
 
@@ -143,14 +149,18 @@ def _still_open(preparation: CheckoutPreparation, session_id: str) -> CheckoutFa
 
 
 def _create(client: stripe.StripeClient, preparation: CheckoutPreparation, customer_id: str) -> CheckoutFacts:
-    """Make the session; only the row's own terms go in, so the same idempotency key always carries the same request."""
+    """Make the session. Only the row's own terms go in: one idempotency key always carries one request."""
     started = now()
     key = f"checkout:{preparation.checkout_session_id}:{preparation.attempts}"
-    session = client.v1.checkout.sessions.create(_parameters(preparation, customer_id), {"idempotency_key": key})
+    session = client.v1.checkout.sessions.create(
+        _parameters(preparation, customer_id), {"idempotency_key": key}
+    )
     return CheckoutFacts.of(session, started)
 
 
-def _parameters(preparation: CheckoutPreparation, customer_id: str) -> stripe.params.checkout.SessionCreateParams:
+def _parameters(
+    preparation: CheckoutPreparation, customer_id: str
+) -> stripe.params.checkout.SessionCreateParams:
     marks = {
         ORGANIZATION_MARK: str(preparation.organization_id),
         CHECKOUT_MARK: str(preparation.checkout_session_id),
@@ -188,7 +198,9 @@ def _line_item(preparation: CheckoutPreparation) -> stripe.params.checkout.Sessi
     return {"price_data": price, "quantity": 1}
 
 
-def _find(client: stripe.StripeClient, preparation: CheckoutPreparation, customer_id: str) -> CheckoutFacts | None:
+def _find(
+    client: stripe.StripeClient, preparation: CheckoutPreparation, customer_id: str
+) -> CheckoutFacts | None:
     """Look for the session that an earlier call may have made without our hearing of it."""
     started = now()
     sessions = client.v1.checkout.sessions.list({"customer": customer_id, "limit": 100})
@@ -199,7 +211,9 @@ def _find(client: stripe.StripeClient, preparation: CheckoutPreparation, custome
     return None
 
 
-def _attach(client: stripe.StripeClient, preparation: CheckoutPreparation, session: CheckoutFacts) -> CheckoutFacts:
+def _attach(
+    client: stripe.StripeClient, preparation: CheckoutPreparation, session: CheckoutFacts
+) -> CheckoutFacts:
     attached = database.call(
         "attach_checkout_session",
         {

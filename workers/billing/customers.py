@@ -1,4 +1,4 @@
-"""One Stripe customer an organization, however many workers ask at once (see the migration stripe_customers)."""
+"""One Stripe customer an organization, however many workers ask at once (migration stripe_customers)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ensure(claim: CustomerClaim) -> str:
 
 
 def forget_missing(error: stripe.StripeError, customer_id: str) -> bool:
-    """Forget the customer when `error` says that Stripe does not know it (deleted there, or of another Stripe account).
+    """Forget the customer when `error` says that Stripe does not know it (deleted, or of another account).
 
     Args:
         error: what a call that named the customer raised.

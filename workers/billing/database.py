@@ -1,4 +1,4 @@
-"""The database as the workers see it: RPCs granted to the service role, through supabase-py, with typed answers."""
+"""The database as the workers see it: RPCs granted to the service role, through supabase-py."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from functools import lru_cache
 from typing import TypeVar, cast
 
 import httpx
-from postgrest import SyncPostgrestClient
 from postgrest.exceptions import APIError
 from pydantic import BaseModel, ValidationError
-from supabase import Client, ClientOptions, create_client
 
 from billing import exact_json
 from billing.errors import DatabaseRefusal, DatabaseUnavailable
 from billing.logs import get_logger
 from billing.settings import Settings, get_settings
+from supabase import Client, ClientOptions, create_client
 
 SCHEMA = "billing"
 TIMEOUT_SECONDS = 10
@@ -30,14 +29,19 @@ Row = TypeVar("Row", bound=BaseModel)
 @lru_cache(maxsize=4)
 def _client(settings: Settings) -> Client:
     options = ClientOptions(
-        schema=SCHEMA, auto_refresh_token=False, persist_session=False, httpx_client=httpx.Client(timeout=TIMEOUT_SECONDS)
+        schema=SCHEMA,
+        auto_refresh_token=False,
+        persist_session=False,
+        httpx_client=httpx.Client(timeout=TIMEOUT_SECONDS),
     )
     return create_client(settings.supabase_url, settings.supabase_secret_key.get_secret_value(), options)
 
 
-def _postgrest() -> SyncPostgrestClient:
-    with _lock:  # both are made on first use, and gunicorn's threads come at once
-        return _client(get_settings()).postgrest
+def _service() -> Client:
+    with _lock:  # client and connection pool are made on first use, and gunicorn's threads come at once
+        client = _client(get_settings())
+        _ = client.postgrest
+        return client
 
 
 def call(function: str, arguments: Mapping[str, object]) -> object:
@@ -58,11 +62,13 @@ def call(function: str, arguments: Mapping[str, object]) -> object:
     """
     for is_last in (False, True):
         try:
-            return cast("object", _postgrest().rpc(function, dict(arguments)).execute().data)
+            return cast("object", _service().rpc(function, dict(arguments)).execute().data)
         except APIError as error:
             raise _refusal(function, error) from None
         except httpx.TransportError as error:
-            _log.warning("database_call_broke", function=function, error=type(error).__name__, is_last=is_last)
+            _log.warning(
+                "database_call_broke", function=function, error=type(error).__name__, is_last=is_last
+            )
     raise DatabaseUnavailable
 
 
@@ -70,13 +76,17 @@ def call_for(row: type[Row], function: str, arguments: Mapping[str, object]) -> 
     """Call a function that answers one row; see `call`.
 
     Raises:
-        DatabaseUnavailable: also when the answer is not such a row (workers and migrations of different versions).
+        DatabaseUnavailable: also when the answer is no such row (workers and migrations differ in version).
     """
     answer = call(function, arguments)
     try:
         return row.model_validate(answer)
     except ValidationError as error:
-        _log.error("database_answer_unexpected", function=function, problems=error.errors(include_input=False, include_url=False))
+        _log.error(
+            "database_answer_unexpected",
+            function=function,
+            problems=error.errors(include_input=False, include_url=False),
+        )
         raise DatabaseUnavailable("The database and the workers are of different versions.") from None
 
 
@@ -101,7 +111,10 @@ def refusal_of(body: Mapping[str, object]) -> DatabaseRefusal | None:
     if len(code) != 5 or not code.startswith("PT") or not code[2:].isdigit():
         return None
     return DatabaseRefusal(
-        str(body.get("hint") or ""), details=_details(body.get("details")), status=int(code[2:]), slug=str(body.get("message") or "")
+        str(body.get("hint") or ""),
+        details=_details(body.get("details")),
+        status=int(code[2:]),
+        slug=str(body.get("message") or ""),
     )
 
 

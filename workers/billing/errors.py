@@ -1,4 +1,4 @@
-"""The workers' refusals: each is an HTTP status and a slug, answered in the same shape as the database's own."""
+"""The workers' refusals: an HTTP status and a slug each, in the same shape as the database's own."""
 
 from __future__ import annotations
 

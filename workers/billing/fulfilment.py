@@ -1,4 +1,4 @@
-"""fulfil_checkout: the one way from a paid session to credits, for the webhook, the return page and the reconciler."""
+"""fulfil_checkout: the one way from a paid session to credits, for webhook, return page and reconciler."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class FulfilmentAnswer(BaseModel):
     """What fulfil_checkout answers: the state of the purchase by our own rows.
 
     Attributes:
-        status: open (nothing paid yet), processing (agreed to, the money is under way), complete (paid, and the
-            credits are booked), failed, expired.
+        status: open (nothing paid yet), processing (agreed to, the money is under way), complete (paid, and
+            the credits are booked), failed, expired.
         credits: what was bought.
         amount: what was or is to be paid, in the smallest unit of the currency.
         payment_status: of `billing.payments`; None while nobody has tried to pay.

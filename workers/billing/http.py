@@ -1,4 +1,4 @@
-"""The HTTP edge of every entry point: methods, CORS, sizes, JSON in and out, refusals, one log line a request."""
+"""The HTTP edge of every entry point: methods, CORS, sizes, JSON, refusals, one log line a request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ from billing.settings import get_settings
 MAX_JSON_BYTES = 64 * 1024
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
-_ALLOWED_HEADERS = "authorization, content-type, apikey, x-client-info, x-agent-key, idempotency-key, x-request-id"
+_ALLOWED_HEADERS = (
+    "authorization, content-type, apikey, x-client-info, x-agent-key, idempotency-key, x-request-id"
+)
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -59,7 +61,9 @@ class Answer:
 Handler = Callable[[Request], Answer]
 
 
-def endpoint(name: str, handler: Handler, *, methods: tuple[str, ...], max_bytes: int = MAX_JSON_BYTES) -> Callable[[Request], Response]:
+def endpoint(
+    name: str, handler: Handler, *, methods: tuple[str, ...], max_bytes: int = MAX_JSON_BYTES
+) -> Callable[[Request], Response]:
     """Make an entry point of a handler.
 
     Args:
@@ -86,7 +90,7 @@ def endpoint(name: str, handler: Handler, *, methods: tuple[str, ...], max_bytes
         _log.info(
             "request",
             method=request.method,
-            path=request.script_root + request.path,
+            path=(request.script_root + request.path).rstrip("/"),
             status=response.status_code,
             milliseconds=round((time.perf_counter() - started) * 1000, 1),
         )
@@ -104,14 +108,18 @@ def _answer(request: Request, handler: Handler, methods: tuple[str, ...], max_by
         return handler(request)
     except WorkerError as error:
         if error.status >= 500:
-            _log.error("refused", status=error.status, slug=error.slug, hint=error.hint, details=error.details)
+            _log.error(
+                "refused", status=error.status, slug=error.slug, hint=error.hint, details=error.details
+            )
         return Answer(error.body(), error.status, error.headers)
     except RequestEntityTooLarge:
         too_large = BodyTooLarge(details={"max_bytes": max_bytes})
         return Answer(too_large.body(), too_large.status)
     except ClientDisconnected:
         return Answer(InvalidArgument("body", "The body ended early.").body(), 400)
-    except Exception:  # the edge of the program: whatever broke, the caller gets JSON and the log gets the trace
+    except (
+        Exception
+    ):  # the edge of the program: whatever broke, the caller gets JSON and the log gets the trace
         _log.exception("request_failed")
         broken = WorkerError("Something broke on our side. The request id finds it in the log.")
         return Answer(broken.body(), broken.status)

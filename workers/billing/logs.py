@@ -11,7 +11,18 @@ import structlog
 
 #: Never printed, whatever a log call passes.
 _SECRET_NAMES = frozenset(
-    {"authorization", "apikey", "api_key", "token", "jwt", "secret", "password", "client_secret", "x_agent_key", "stripe_signature"}
+    {
+        "authorization",
+        "apikey",
+        "api_key",
+        "token",
+        "jwt",
+        "secret",
+        "password",
+        "client_secret",
+        "x_agent_key",
+        "stripe_signature",
+    }
 )
 
 
@@ -41,4 +52,4 @@ def configure() -> None:
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """Return a logger whose lines carry the module's name."""
-    return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger(logger=name))
+    return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger(module=name))

@@ -63,7 +63,9 @@ def create(request: Request) -> http.Answer:
     for _ in range(_ROUNDS):
         customer_id = customers.ensure(database.call_for(CustomerClaim, "open_customer", arguments))
         try:
-            session = get_client().v1.billing_portal.sessions.create(_parameters(body, customer_id, return_url))
+            session = get_client().v1.billing_portal.sessions.create(
+                _parameters(body, customer_id, return_url)
+            )
         except stripe.StripeError as error:
             if customers.forget_missing(error, customer_id):
                 continue
@@ -75,7 +77,10 @@ def create(request: Request) -> http.Answer:
 def _parameters(
     body: PortalRequest, customer_id: str, return_url: str
 ) -> stripe.params.billing_portal.SessionCreateParams:
-    parameters: stripe.params.billing_portal.SessionCreateParams = {"customer": customer_id, "return_url": return_url}
+    parameters: stripe.params.billing_portal.SessionCreateParams = {
+        "customer": customer_id,
+        "return_url": return_url,
+    }
     if body.flow is not None:
         parameters["flow_data"] = {
             "type": body.flow,

@@ -35,7 +35,11 @@ def own_url(argument: str, url: str | None, default_path: str) -> str:
             parts = urlsplit(url)
         except ValueError:
             parts = urlsplit("")
-        if parts.scheme in ("http", "https") and "@" not in parts.netloc and origin_of(url).lower() == origin_of(frontend_url).lower():
+        if (
+            parts.scheme in ("http", "https")
+            and "@" not in parts.netloc
+            and origin_of(url).lower() == origin_of(frontend_url).lower()
+        ):
             return url
     raise InvalidArgument(argument, f"{argument} must be an address on {origin_of(frontend_url)}.")
 

@@ -1,4 +1,4 @@
-"""The workers' settings, read from the environment and checked for contradictions before anything is done with them."""
+"""The workers' settings, read from the environment and checked for contradictions before any use."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ class Settings(BaseSettings):
             raise ValueError(f"STRIPE_MODE is {self.stripe_mode}, but STRIPE_SECRET_KEY makes it {mode}")
         if mode == "twin":
             if not self.stripe_twin_in_process and self.stripe_twin_url is None:
-                raise ValueError("neither STRIPE_SECRET_KEY nor STRIPE_TWIN_URL is set: there is no Stripe to talk to")
+                raise ValueError(
+                    "neither STRIPE_SECRET_KEY nor STRIPE_TWIN_URL is set: there is no Stripe to talk to"
+                )
             if self.stripe_twin_in_process and self.database_url is None:
                 raise ValueError("STRIPE_TWIN_IN_PROCESS needs DATABASE_URL, where the twin keeps its state")
         elif self.stripe_twin_in_process:
@@ -92,7 +94,9 @@ class Settings(BaseSettings):
         if mode != "twin" and self.stripe_publishable_key is not None:
             expected = f"pk_{mode}_"
             if not self.stripe_publishable_key.startswith(expected):
-                raise ValueError(f"STRIPE_PUBLISHABLE_KEY must begin with {expected}, as STRIPE_SECRET_KEY is a {mode} key")
+                raise ValueError(
+                    f"STRIPE_PUBLISHABLE_KEY must begin with {expected}, as STRIPE_SECRET_KEY is a {mode} key"
+                )
         if mode == "live" and urlsplit(self.frontend_url).scheme != "https":
             raise ValueError("FRONTEND_URL must be https with a live STRIPE_SECRET_KEY")
         return self
@@ -134,7 +138,9 @@ class Settings(BaseSettings):
     @property
     def allowed_origins(self) -> frozenset[str]:
         """Origins whose pages may call the workers."""
-        further = [part.strip().rstrip("/") for part in self.workers_allowed_origins.split(",") if part.strip()]
+        further = [
+            part.strip().rstrip("/") for part in self.workers_allowed_origins.split(",") if part.strip()
+        ]
         return frozenset({origin_of(self.frontend_url), *further})
 
 
@@ -154,5 +160,8 @@ def get_settings() -> Settings:
     try:
         return Settings()  # type: ignore[call-arg] # pydantic-settings reads them from the environment
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc'])).upper() or 'settings'}: {e['msg']}" for e in error.errors(include_input=False)]
+        problems = [
+            f"{'.'.join(map(str, e['loc'])).upper() or 'settings'}: {e['msg']}"
+            for e in error.errors(include_input=False)
+        ]
         raise NotConfigured("; ".join(problems)) from None

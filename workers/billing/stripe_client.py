@@ -1,4 +1,4 @@
-"""The one place that knows which Stripe this is; below it there is one code for the twin, test mode and live mode."""
+"""The one place that knows which Stripe this is; below it, twin, test mode and live mode are one code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def make_client(settings: Settings) -> stripe.StripeClient:
             http_client=stripe.HTTPXClient(timeout=TIMEOUT, allow_sync_methods=True),
         )
     if settings.stripe_twin_in_process:
-        return stripe.StripeClient(TWIN_KEY, max_network_retries=MAX_NETWORK_RETRIES, http_client=_twin_in_process())
+        return stripe.StripeClient(
+            TWIN_KEY, max_network_retries=MAX_NETWORK_RETRIES, http_client=_twin_in_process()
+        )
     if settings.stripe_twin_url is None:
         raise ValueError("no Stripe is configured")
     return stripe.StripeClient(
@@ -65,25 +67,32 @@ def get_client() -> stripe.StripeClient:
 
 
 def is_in_use(error: stripe.StripeError) -> bool:
-    """Whether another call under the same idempotency key is still running: no outcome at all, not even a lost one."""
+    """Whether another call under the same idempotency key is still running: no outcome yet, none lost."""
     return error.http_status == 409
 
 
 def is_missing(error: stripe.StripeError, parameter: str) -> bool:
     """Whether Stripe says that the object named by `parameter` does not exist."""
-    return isinstance(error, stripe.InvalidRequestError) and error.code == "resource_missing" and error.param == parameter
+    return (
+        isinstance(error, stripe.InvalidRequestError)
+        and error.code == "resource_missing"
+        and error.param == parameter
+    )
 
 
 def explain(error: stripe.StripeError) -> StripeUnavailable:
     """Turn an error of the library into our answer, and leave a line in the log.
 
-    A definite error means that Stripe refused and did nothing. Everything else (no answer, 409, 429, 5xx, a used-up
-    idempotency key) may have been carried out, so the caller must look before it acts under another key.
+    A definite error means that Stripe refused and did nothing. Everything else (no answer, 409, 429, 5xx, a
+    used-up idempotency key) may have been carried out: look before acting under another key.
 
     Args:
         error: what the library raised.
     """
-    is_definite = isinstance(error, (stripe.InvalidRequestError, stripe.AuthenticationError, stripe.PermissionError, stripe.CardError))
+    is_definite = isinstance(
+        error,
+        (stripe.InvalidRequestError, stripe.AuthenticationError, stripe.PermissionError, stripe.CardError),
+    )
     _log.error(
         "stripe_call_failed",
         error=type(error).__name__,
@@ -98,4 +107,6 @@ def explain(error: stripe.StripeError) -> StripeUnavailable:
             is_definite=True,
             code=error.code,
         )
-    return StripeUnavailable("The payment provider cannot be reached just now. Nothing was charged; please try again in a moment.")
+    return StripeUnavailable(
+        "The payment provider cannot be reached just now. Nothing was charged; please try again in a moment."
+    )

@@ -1,7 +1,7 @@
 """What we read at Stripe, reduced to the facts that the database acts on (`billing_private.*_facts`).
 
-Stripe's objects are read by id at the pinned API version; a webhook's own snapshot is never used for money. The models
-ignore what they do not name, so additions to Stripe's API change nothing here.
+Stripe's objects are read by id at the pinned API version; a webhook's own snapshot is never used for money.
+The models ignore what they do not name, so additions to Stripe's API change nothing here.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _card(owner: dict[str, Any] | None) -> dict[str, Any]:
 
 
 class CheckoutFacts(Facts):
-    """A Checkout Session, with its PaymentIntent where it has one (it has none until paid, and none when the total is 0)."""
+    """A Checkout Session, with its PaymentIntent (it has none until paid, and none when the total is 0)."""
 
     stripe_session_id: str = Field(validation_alias="id")
     livemode: bool
@@ -137,13 +137,19 @@ class CheckoutFacts(Facts):
     payment_status: str
     currency: str | None = None
     amount_subtotal: int | None = None
-    amount_discount: int | None = Field(default=None, validation_alias=AliasPath("total_details", "amount_discount"))
+    amount_discount: int | None = Field(
+        default=None, validation_alias=AliasPath("total_details", "amount_discount")
+    )
     amount_total: int | None = None
     stripe_customer_id: str | None = Field(default=None, validation_alias="customer")
     is_payment_link: bool = Field(default=False, validation_alias="payment_link")
     client_reference_id: str | None = None
-    organization_id: uuid.UUID | None = Field(default=None, validation_alias=AliasPath("metadata", ORGANIZATION_MARK))
-    checkout_session_id: uuid.UUID | None = Field(default=None, validation_alias=AliasPath("metadata", CHECKOUT_MARK))
+    organization_id: uuid.UUID | None = Field(
+        default=None, validation_alias=AliasPath("metadata", ORGANIZATION_MARK)
+    )
+    checkout_session_id: uuid.UUID | None = Field(
+        default=None, validation_alias=AliasPath("metadata", CHECKOUT_MARK)
+    )
     payment: PaymentFacts | None = None
     fetched_at: datetime
     url: str | None = Field(default=None, exclude=True)
@@ -205,7 +211,7 @@ class CustomerFacts(Facts):
 
 
 def now() -> datetime:
-    """When a reading begins: taken before the call, so that of two readings the later one is never thought older."""
+    """When a reading begins: taken before the call, so that a reading is never thought newer than it is."""
     return datetime.now(UTC)
 
 

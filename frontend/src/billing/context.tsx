@@ -15,6 +15,7 @@ export interface BillingContextValue {
   readonly organizationId: string;
   readonly userId: string;
   readonly workersUrl: string;
+  readonly checkoutReturnUrl: string | undefined;
   readonly messages: Messages;
   readonly format: Formatters;
   readonly getAccessToken: () => Promise<string | null>;
@@ -31,6 +32,8 @@ export interface BillingProviderProps {
   userId: string;
   /** Base address of the workers, without a trailing slash. */
   workersUrl: string;
+  /** Where Stripe sends people back to: an address on the front end's origin that shows `CheckoutReturn`. */
+  checkoutReturnUrl?: string;
   /** BCP 47 tag; the browser's language by default. */
   locale?: string;
   /** IANA zone for times; the browser's by default. */
@@ -46,7 +49,8 @@ export interface BillingProviderProps {
 
 /** Gives billing components their organization, client, texts and live updates. */
 export function BillingProvider(props: BillingProviderProps): ReactNode {
-  const { client, organizationId, userId, workersUrl, locale, timeZone, messages, getAccessToken } = props;
+  const { client, organizationId, userId, workersUrl, checkoutReturnUrl, locale } = props;
+  const { timeZone, messages, getAccessToken } = props;
   const [ownQueryClient] = useState(createQueryClient);
   const value = useMemo<BillingContextValue>(
     () => ({
@@ -55,11 +59,12 @@ export function BillingProvider(props: BillingProviderProps): ReactNode {
       organizationId,
       userId,
       workersUrl,
+      checkoutReturnUrl,
       messages: messages ?? english,
       format: createFormatters(locale ?? navigator.language, timeZone),
       getAccessToken: getAccessToken ?? (() => sessionToken(client)),
     }),
-    [client, organizationId, userId, workersUrl, locale, timeZone, messages, getAccessToken],
+    [client, organizationId, userId, workersUrl, checkoutReturnUrl, locale, timeZone, messages, getAccessToken],
   );
   return (
     <QueryClientProvider client={props.queryClient ?? ownQueryClient}>

@@ -1,7 +1,7 @@
 /** Numbers, money and dates for a reader, all through `Intl`. */
 
 import { creditsToText, type MicroCredits } from "./credits.js";
-import { formatMoney } from "./money.js";
+import { formatCreditPrice, formatMoney } from "./money.js";
 
 /** Formatters bound to one locale and time zone. */
 export interface Formatters {
@@ -17,14 +17,20 @@ export interface Formatters {
   axisCredits(amount: number): string;
   /** Money from a whole number of the currency's smallest unit. */
   money(minorUnits: number | bigint, currency: string): string;
+  /** The price of one credit of a pack. */
+  creditPrice(minorUnits: number, credits: MicroCredits, currency: string): string;
+  /** A length of time as Postgres writes intervals, such as `1 year 6 mons`. */
+  interval(text: string): string;
   /** A plain whole number. */
   count(amount: number): string;
   /** A share between 0 and 1 as a percentage. */
   percent(share: number): string;
   /** Day, month and year. */
   date(instant: string | Date): string;
-  /** Day and month, for a chart's axis. */
-  shortDate(instant: string | Date): string;
+  /** Day, month and year of a UTC day. */
+  utcDate(day: Date): string;
+  /** Day and month of a UTC day, for a chart's axis. */
+  utcShortDate(day: Date): string;
   /** Date and time to the minute. */
   dateTime(instant: string | Date): string;
   /** Time to the second, for "as of". */
@@ -44,7 +50,8 @@ export function createFormatters(locale: string, timeZone?: string): Formatters 
   const axis = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
   const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 1 });
   const date = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: zone });
-  const shortDate = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", timeZone: zone });
+  const utcDate = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: "UTC" });
+  const utcShortDate = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", timeZone: "UTC" });
   const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short", timeZone: zone });
   const time = new Intl.DateTimeFormat(locale, { timeStyle: "medium", timeZone: zone });
   return {
@@ -54,10 +61,13 @@ export function createFormatters(locale: string, timeZone?: string): Formatters 
     signedCredits: (amount) => signed.format(asDecimal(amount)),
     axisCredits: (amount) => axis.format(amount),
     money: (minorUnits, currency) => formatMoney(minorUnits, currency, locale),
+    creditPrice: (minorUnits, amount, currency) => formatCreditPrice(minorUnits, amount, currency, locale),
+    interval: (text) => formatInterval(text, locale),
     count: (amount) => credits.format(amount),
     percent: (share) => percent.format(share),
     date: (instant) => date.format(new Date(instant)),
-    shortDate: (instant) => shortDate.format(new Date(instant)),
+    utcDate: (day) => utcDate.format(day),
+    utcShortDate: (day) => utcShortDate.format(day),
     dateTime: (instant) => dateTime.format(new Date(instant)),
     time: (instant) => time.format(new Date(instant)),
   };
@@ -66,4 +76,20 @@ export function createFormatters(locale: string, timeZone?: string): Formatters 
 /** `Intl` formats decimal text exactly; a number would be rounded to 53 bits first. */
 function asDecimal(amount: MicroCredits | string): Intl.StringNumericLiteral {
   return (typeof amount === "bigint" ? creditsToText(amount) : amount) as Intl.StringNumericLiteral;
+}
+
+const INTERVAL_UNITS: Readonly<Record<string, string>> = { year: "year", mon: "month", day: "day" };
+
+/** Reads the parts that credit expiries use; an interval with others is shown as it came. */
+function formatInterval(text: string, locale: string): string {
+  const parts = [...text.matchAll(/(\d+) (year|mon|day)s?/g)];
+  if (parts.map(([whole]) => whole).join(" ") !== text) return text;
+  const words = parts.map(([, amount, unit]) =>
+    new Intl.NumberFormat(locale, {
+      style: "unit",
+      unit: INTERVAL_UNITS[unit ?? ""] ?? "day",
+      unitDisplay: "long",
+    }).format(Number(amount)),
+  );
+  return new Intl.ListFormat(locale, { type: "unit" }).format(words);
 }

@@ -39,3 +39,26 @@ export function formatMoney(minorUnits: number | bigint, currency: string, local
   const format = new Intl.NumberFormat(locale, { style: "currency", currency: currency.toUpperCase() });
   return format.format(text as Intl.StringNumericLiteral);
 }
+
+/**
+ * Writes the price of one credit, to a hundredth of the currency's smallest unit.
+ *
+ * @param minorUnits - What the pack costs, in the currency's smallest unit.
+ * @param credits - How many credits it holds, in millionths; above 0.
+ * @param currency - ISO 4217 code, in either case.
+ * @param locale - BCP 47 tag.
+ */
+export function formatCreditPrice(minorUnits: number, credits: bigint, currency: string, locale: string): string {
+  const text = minorToDecimalText(minorUnits, currency);
+  const digits = (text.split(".")[1] ?? "").length;
+  const hundredths = (BigInt(minorUnits) * 100n * 1_000_000n + credits / 2n) / credits;
+  const padded = hundredths.toString().padStart(digits + 3, "0");
+  const point = padded.length - digits - 2;
+  const format = new Intl.NumberFormat(locale, {
+    style: "currency",
+    currency: currency.toUpperCase(),
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits + 2,
+  });
+  return format.format(`${padded.slice(0, point)}.${padded.slice(point)}` as Intl.StringNumericLiteral);
+}

@@ -10,6 +10,8 @@ async def find_background_image(prompt: str) -> Image: ...
 from tallybase._retry import RetryPolicy
 from tallybase.async_client import AsyncCredits
 from tallybase.client import Credits
+from tallybase.crew import BaseCrew
+from tallybase.decorators import configure, consumes_credits
 from tallybase.errors import (
     AgentKeyInvalid,
     ApprovalRequired,
@@ -44,6 +46,7 @@ __all__ = [
     "ApprovalRequired",
     "AsyncCredits",
     "Balance",
+    "BaseCrew",
     "BillingRestricted",
     "Busy",
     "ConfigurationError",
@@ -72,5 +75,7 @@ __all__ = [
     "TallybaseError",
     "UnexpectedAnswer",
     "UnknownAction",
+    "configure",
+    "consumes_credits",
     "current_run",
 ]

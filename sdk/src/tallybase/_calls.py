@@ -52,7 +52,7 @@ class Call(Generic[T]):
         """Build the HTTP request."""
         try:
             return endpoint.rpc(self.function, self.arguments)
-        except TypeError as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise errors.InvalidArgument(
                 f"An argument of {self.function} cannot be written as JSON: {error}"
             ) from None

@@ -297,8 +297,10 @@ class InvalidArgument(TallybaseError):
         self.argument = None if argument is None else str(argument)
 
     def _text(self) -> str:
-        named = f"{self.argument}: " if self.argument else ""
-        return f"{named}{self.hint or self.default_text}"
+        said = self.hint or self.default_text
+        if not self.argument or said.startswith(f"{self.argument} "):
+            return said
+        return f"{self.argument}: {said}"
 
 
 class InvalidAmount(InvalidArgument):

@@ -93,6 +93,7 @@ class Quote(_Answer):
         available: what can be spent now, or None when the caller may not know.
         reason: slug of the refusal, or None.
         limit: the limit that would refuse, or None.
+        topup_url: where a person can buy credits, when the server says it.
     """
 
     allowed: bool
@@ -100,6 +101,7 @@ class Quote(_Answer):
     available: Decimal | None = None
     reason: str | None = None
     limit: Mapping[str, object] | None = None
+    topup_url: str | None = None
 
     def __bool__(self) -> bool:
         return self.allowed

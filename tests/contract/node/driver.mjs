@@ -3,11 +3,13 @@
 // { id, op: "client", name, key, token? }            make a client; with a token it acts for that user
 // { id, op: "call", name, path, args }               call e.g. "auth.signInWithPassword"; answers { data, error }
 // { id, op: "subscribe", name, topic, config }       join a channel; answers { status, message }
-// { id, op: "send", name, topic, event, payload }    broadcast; answers the server's acknowledgement
+// { id, op: "send", name, topic, event, payload, bytes? }    broadcast JSON, or bytes given as numbers
+// { id, op: "httpSend", name, topic, event, payload, config }
 // { id, op: "track" | "untrack", name, topic, payload }
 // { id, op: "presence", name, topic }                who is present now
 // { id, op: "next", name, topic, kind, timeout }     the next "broadcast", "sync" or "system" event (milliseconds)
 // { id, op: "unsubscribe", name, topic }
+// { id, op: "close", name }                          leave all channels
 import { createInterface } from 'node:readline'
 import { createClient } from '@supabase/supabase-js'
 
@@ -94,6 +96,7 @@ const operations = {
   presence: (command) => channelOf(command).channel.presenceState(),
   next: (command) => channelOf(command).queues[command.kind].next(command.timeout),
   unsubscribe: (command) => channelOf(command).channel.unsubscribe(),
+  close: ({ name }) => clients.get(name).removeAllChannels(),
 }
 
 // Bytes cannot travel as JSON; they are shown as a list of numbers.

@@ -17,15 +17,26 @@ export type CheckoutState = "processing" | "pending" | "succeeded" | "failed" | 
 
 /** Opens Stripe's page for a pack and sends the browser there. */
 export function useBuyPackage() {
-  const { organizationId } = useBilling();
+  const { organizationId, checkoutReturnUrl } = useBilling();
   const callWorker = useWorkers();
   return useMutation({
     mutationFn: async (packageId: string) => {
-      const body = { organization_id: organizationId, package_id: packageId };
+      const body = {
+        organization_id: organizationId,
+        package_id: packageId,
+        ...(checkoutReturnUrl === undefined ? {} : returnAddresses(checkoutReturnUrl)),
+      };
       const { url } = await callWorker("create_checkout_session", body, redirectAnswer);
       window.location.assign(url);
     },
   });
+}
+
+/** The worker adds the session's id to the first; the second says by itself that nothing was bought. */
+function returnAddresses(returnUrl: string): { success_url: string; cancel_url: string } {
+  const canceled = new URL(returnUrl);
+  canceled.searchParams.set("canceled", "1");
+  return { success_url: returnUrl, cancel_url: canceled.href };
 }
 
 /** Opens Stripe's customer portal and sends the browser there. */
@@ -34,7 +45,8 @@ export function useOpenPortal() {
   const callWorker = useWorkers();
   return useMutation({
     mutationFn: async () => {
-      const { url } = await callWorker("create_portal_session", { organization_id: organizationId }, redirectAnswer);
+      const body = { organization_id: organizationId, return_url: window.location.href };
+      const { url } = await callWorker("create_portal_session", body, redirectAnswer);
       window.location.assign(url);
     },
   });

@@ -34,18 +34,23 @@ export function useLedger(pageSize = 25) {
 export type LedgerRow = NonNullable<ReturnType<typeof useLedger>["data"]>[number];
 
 const receiptPrice = z.object({
-  rows: z._default(z.array(z.looseObject({ metric: z.string(), credit_cost: z.string() })), []),
-  quantities: z._default(z.record(z.string(), z.string()), {}),
-  exact_amount: z.optional(z.string()),
+  rows: z.array(
+    z.object({
+      metric: z.string(),
+      credit_cost: z.string(),
+      quantity: z.string(),
+      amount: z.nullable(z.string()),
+      caller_priced: z.boolean(),
+    }),
+  ),
+  exact_amount: z.string(),
 });
 const receiptGrants = z.array(z.object({ grant_id: z.string(), amount: z.string() }));
 
-/** What a consumption was charged for and which grants paid. */
+/** What a consumption was charged for and which grants paid. Amounts are decimal texts. */
 export interface Receipt {
-  readonly priceRows: readonly { readonly metric: string; readonly credit_cost: string }[];
-  readonly quantities: Readonly<Record<string, string>>;
-  readonly exactAmount: string | null;
-  readonly grants: readonly { readonly grant_id: string; readonly amount: string }[];
+  readonly price: z.infer<typeof receiptPrice>;
+  readonly grants: z.infer<typeof receiptGrants>;
 }
 
 /**
@@ -64,11 +69,8 @@ export function useReceipt(transactionId: string) {
           .select("price::text, grants::text")
           .abortSignal(signal),
       );
-      const price = receiptPrice.parse(parseExactJson(filled(row.price, "price")));
       return {
-        priceRows: price.rows,
-        quantities: price.quantities,
-        exactAmount: price.exact_amount ?? null,
+        price: receiptPrice.parse(parseExactJson(filled(row.price, "price"))),
         grants: receiptGrants.parse(parseExactJson(filled(row.grants, "grants"))),
       };
     },

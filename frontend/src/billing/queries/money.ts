@@ -73,7 +73,7 @@ export function useSubscription() {
         schema
           .from("subscriptions")
           .select(
-            "id, status, current_period_end, trial_end, cancel_at, cancel_at_period_end, ended_at, unit_amount, currency, stripe_subscription_id, plan:subscription_plans(name, unit_amount, currency, billing_interval, credits_per_period::text)",
+            "id, status, current_period_start, current_period_end, trial_end, cancel_at, cancel_at_period_end, ended_at, unit_amount, currency, stripe_subscription_id, plan:subscription_plans(name, unit_amount, currency, billing_interval, credits_per_period::text)",
           )
           .eq("organization_id", organizationId)
           .order("created_at", { ascending: false })

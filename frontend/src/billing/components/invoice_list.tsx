@@ -1,0 +1,99 @@
+/** `InvoiceList`: Stripe's invoices, overdue ones first with their sum. */
+
+import type { ReactNode } from "react";
+import { useFormat, useMessages } from "../context.js";
+import { type InvoiceRow, useInvoices } from "../queries/money.js";
+import { Card } from "../ui/card.js";
+import { Badge, Notice, type Tone } from "../ui/feedback.js";
+import { QueryState } from "../ui/query_state.js";
+import { Cell, type Column, Table } from "../ui/table.js";
+
+const TONES: Readonly<Record<string, Tone>> = {
+  open: "warning",
+  paid: "success",
+  uncollectible: "danger",
+  overdue: "danger",
+};
+
+/** Tells whether an invoice should have been paid by now. */
+export function isOverdue(invoice: Pick<InvoiceRow, "status" | "due_date">, now: number): boolean {
+  return invoice.status === "open" && invoice.due_date !== null && new Date(invoice.due_date).getTime() < now;
+}
+
+/** Sums what is overdue, by currency, in each currency's smallest unit. */
+export function overdueTotals(invoices: readonly InvoiceRow[], now: number): ReadonlyMap<string, bigint> {
+  const totals = new Map<string, bigint>();
+  for (const invoice of invoices.filter((row) => isOverdue(row, now))) {
+    totals.set(invoice.currency, (totals.get(invoice.currency) ?? 0n) + BigInt(invoice.amount_remaining));
+  }
+  return totals;
+}
+
+/** The organization's invoices; nothing at all while there are none. */
+export function InvoiceList(): ReactNode {
+  const { payments: texts } = useMessages();
+  const format = useFormat();
+  const invoices = useInvoices();
+  if (invoices.data?.length === 0 && invoices.error === null) return null;
+  const columns: Column[] = [
+    { key: "number", label: texts.number },
+    { key: "due", label: texts.due, isSecondary: true },
+    { key: "status", label: texts.status },
+    { key: "amount", label: texts.amount, isNumeric: true },
+    { key: "invoice", label: texts.invoice, isSecondary: true },
+  ];
+  return (
+    <Card title={texts.invoicesTitle}>
+      <QueryState query={invoices} skeletonLines={3}>
+        {(rows) => {
+          const now = Date.now();
+          const sorted = rows.toSorted((a, b) => Number(isOverdue(b, now)) - Number(isOverdue(a, now)));
+          return (
+            <div className="space-y-3">
+              {[...overdueTotals(rows, now)].map(([currency, total]) => (
+                <Notice key={currency} tone="danger">
+                  {texts.overdueTotal(format.money(total, currency))}
+                </Notice>
+              ))}
+              <Table caption={texts.invoicesCaption} columns={columns}>
+                {sorted.map((invoice) => (
+                  <Invoice key={invoice.id} invoice={invoice} now={now} />
+                ))}
+              </Table>
+            </div>
+          );
+        }}
+      </QueryState>
+    </Card>
+  );
+}
+
+function Invoice({ invoice, now }: { invoice: InvoiceRow; now: number }): ReactNode {
+  const { payments: texts } = useMessages();
+  const format = useFormat();
+  const status = isOverdue(invoice, now) ? "overdue" : invoice.status;
+  const statuses: Readonly<Record<string, string>> = texts.invoiceStatuses;
+  const link = invoice.hosted_invoice_url ?? invoice.invoice_pdf;
+  const number = invoice.number ?? texts.noCard;
+  return (
+    <tr>
+      <Cell isRowHeader className="text-left font-medium">
+        {number}
+      </Cell>
+      <Cell isSecondary>{format.date(invoice.due_date ?? invoice.created_at)}</Cell>
+      <Cell>
+        <Badge tone={TONES[status] ?? "neutral"}>{statuses[status] ?? status}</Badge>
+      </Cell>
+      <Cell isNumeric>{format.money(invoice.total, invoice.currency)}</Cell>
+      <Cell isSecondary>
+        {link === null ? (
+          texts.noCard
+        ) : (
+          <a className="text-primary underline underline-offset-2" href={link} target="_blank" rel="noreferrer">
+            {texts.openInvoice(number)}
+          </a>
+        )}
+      </Cell>
+    </tr>
+  );
+}

@@ -1,0 +1,120 @@
+/** `SubscriptionCard`: the plan and what it will charge next. */
+
+import type { ReactNode } from "react";
+import { useFormat, useMessages } from "../context.js";
+import { describeError } from "../errors.js";
+import { useOpenPortal } from "../queries/checkout.js";
+import { useRights } from "../queries/membership.js";
+import { type SubscriptionRow, useSubscription } from "../queries/money.js";
+import { Button } from "../ui/button.js";
+import { Card } from "../ui/card.js";
+import { Badge, EmptyState, Notice, Skeleton, type Tone } from "../ui/feedback.js";
+import { QueryState } from "../ui/query_state.js";
+import { endOf, nextCharge } from "./subscription_state.js";
+
+const TONES: Readonly<Record<string, Tone>> = {
+  trialing: "neutral",
+  active: "success",
+  past_due: "danger",
+  unpaid: "danger",
+  incomplete: "warning",
+  paused: "warning",
+};
+
+/** The organization's plan, for people who may see its money. */
+export function SubscriptionCard({ className = "" }: { className?: string }): ReactNode {
+  const messages = useMessages();
+  const rights = useRights();
+  const subscription = useSubscription();
+  return (
+    <Card title={messages.subscription.title} className={className}>
+      {rights.data === undefined ? (
+        <QueryState query={rights} skeletonLines={3}>
+          {() => <Skeleton lines={3} label={messages.states.loading} />}
+        </QueryState>
+      ) : rights.data.canSeeMoney ? (
+        <QueryState
+          query={subscription}
+          skeletonLines={3}
+          isEmpty={(row) => row === null}
+          empty={<EmptyState title={messages.subscription.none} note={messages.subscription.noneNote} />}
+        >
+          {(row) => (row === null ? null : <Plan subscription={row} />)}
+        </QueryState>
+      ) : (
+        <EmptyState title={messages.states.noPermissionTitle} note={messages.states.noPermissionMoney} />
+      )}
+    </Card>
+  );
+}
+
+function Plan({ subscription }: { subscription: SubscriptionRow }): ReactNode {
+  const { subscription: texts } = useMessages();
+  const format = useFormat();
+  const { plan, status } = subscription;
+  const price = subscription.unit_amount ?? plan?.unit_amount ?? 0;
+  const currency = subscription.currency ?? plan?.currency ?? "usd";
+  const isEnding = status === "active" && endOf(subscription) !== null;
+  const statuses: Readonly<Record<string, string>> = texts.status;
+  const priceText = format.money(price, currency);
+  return (
+    <div className="space-y-3 text-sm">
+      <div className="flex flex-wrap items-center gap-2">
+        <span className="text-lg font-semibold">{plan?.name ?? texts.none}</span>
+        <Badge tone={isEnding ? "warning" : (TONES[status] ?? "neutral")}>
+          {isEnding ? texts.canceling : (statuses[status] ?? status)}
+        </Badge>
+      </div>
+      <p className="text-muted-foreground">
+        {price === 0 ? texts.free : plan?.billing_interval === "year" ? texts.perYear(priceText) : texts.perMonth(priceText)}
+        {plan === null ? null : (
+          <span className="block">{texts.creditsPerPeriod(format.credits(plan.credits_per_period))}</span>
+        )}
+      </p>
+      <ChargeLine subscription={subscription} price={price} currency={currency} />
+      {subscription.stripe_subscription_id === null ? null : <PortalButton />}
+    </div>
+  );
+}
+
+function ChargeLine({
+  subscription,
+  price,
+  currency,
+}: {
+  subscription: SubscriptionRow;
+  price: number;
+  currency: string;
+}): ReactNode {
+  const { subscription: texts } = useMessages();
+  const format = useFormat();
+  const charge = nextCharge(subscription, price);
+  if (charge === null) return null;
+  const date = charge.at === null ? null : format.date(charge.at);
+  const amount = charge.amount === null ? null : format.money(charge.amount, currency);
+  const detail = date === null || amount === null ? (date ?? amount) : texts.chargeDetail(amount, date);
+  return (
+    <dl className="border-t pt-3">
+      <dt className="text-xs text-muted-foreground">{texts[charge.label]}</dt>
+      <dd className="mt-0.5 font-medium tabular-nums">{detail}</dd>
+    </dl>
+  );
+}
+
+/** Opens Stripe's customer portal: cards, addresses, cancelling. */
+export function PortalButton(): ReactNode {
+  const messages = useMessages();
+  const portal = useOpenPortal();
+  return (
+    <div className="space-y-2">
+      <Button onClick={() => portal.mutate()} disabled={portal.isPending || portal.isSuccess}>
+        {portal.isPending ? messages.states.loading : messages.subscription.manage}
+      </Button>
+      {portal.error === null ? null : (
+        <Notice tone="danger" isAlert>
+          {describeError(portal.error, messages)}
+        </Notice>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,1 @@
+"""The ledger through PostgREST: scenarios, concurrency, and the errors a client can meet."""

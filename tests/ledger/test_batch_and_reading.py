@@ -1,0 +1,157 @@
+"""Batches, usage over time, and balances at any instant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from tests.conftest import Organization, StackUnderTest
+
+from .api import LedgerApi
+from .conftest import Story, day
+
+
+def _event(amount: object, **fields: object) -> dict[str, object]:
+    return {"agent_type": "TestAgent", "action": "test", "amount": amount, **fields}
+
+
+def _batch(story: Story, events: object, atomic: bool) -> Any:
+    return story.api.call(
+        "consume_credits_batch", organization_id=story.organization_id, events=events, atomic=atomic
+    )
+
+
+def test_a_batch_answers_each_event_in_order(story: Story) -> None:
+    story.grant(10)
+    events = [
+        _event(4, idempotency_key="a"),
+        _event(7),
+        _event(6, idempotency_key="b"),
+        _event(4, idempotency_key="a"),
+        {"agent_type": "X", "action": "y"},
+    ]
+    results = _batch(story, events, atomic=False).accepted()
+    assert [row["index"] for row in results] == [0, 1, 2, 3, 4]
+    assert [row["ok"] for row in results] == [True, False, True, True, False]
+    assert results[1]["error"]["message"] == "insufficient_credits"
+    assert results[1]["error"]["details"]["available"] == 6
+    assert results[3]["receipt"]["replayed"] is True
+    assert (results[4]["error"]["status"], results[4]["error"]["message"]) == (422, "unknown_action")
+    assert story.balance()["balance"] == 0
+
+
+def test_an_atomic_batch_is_all_or_nothing_and_names_the_event(story: Story) -> None:
+    story.grant(10)
+    details = _batch(story, [_event(4), _event(7)], atomic=True).refused(402, "insufficient_credits")
+    assert details["index"] == 1
+    assert story.balance()["balance"] == 10
+    assert len(_batch(story, [_event(4), _event(6)], atomic=True).accepted()) == 2
+
+
+def test_a_batch_is_bounded_and_of_one_organization(
+    story: Story, new_organization: Callable[..., Organization]
+) -> None:
+    story.grant(2000)
+    for events in ([], [_event(1)] * 1001, {"a": 1}, None):
+        _batch(story, events, atomic=False).refused(422, "invalid_argument")
+    foreign = str(new_organization(credits=5).organization_id)
+    (row,) = _batch(story, [_event(1, organization_id=foreign)], atomic=False).accepted()
+    assert (row["error"]["status"], row["error"]["details"]) == (422, {"argument": "organization_id"})
+    assert len(_batch(story, [_event(1)] * 1000, atomic=True).accepted()) == 1000
+    assert story.balance()["balance"] == 1000
+
+
+def test_usage_is_exact_before_within_and_after_folding(story: Story) -> None:
+    story.grant(100)
+    window = {"organization_id": story.organization_id, "from": day(0).isoformat(), "to": day(10).isoformat()}
+
+    def read() -> list[tuple[str, str, Decimal, int]]:
+        rows = story.api.call("get_usage_timeseries", group_by="action", **window).accepted()
+        return [(row["bucket_start"][:10], row["group_key"], row["amount"], row["consumption_count"]) for row in rows]
+
+    story.consume(3).accepted()
+    assert read() == [("2031-01-01", "TestAgent.test", 3, 1)]
+    story.api.call("run_due_jobs").accepted()
+    assert read() == [("2031-01-01", "TestAgent.test", 3, 1)]
+    story.consume(4).accepted()
+    story.go_to(day(2))
+    story.consume(5, metadata={"model": "m-1"}).accepted()
+    expected = [("2031-01-01", "TestAgent.test", 7, 2), ("2031-01-03", "TestAgent.test", 5, 1)]
+    assert read() == expected
+    story.api.call("run_due_jobs").accepted()
+    assert read() == expected
+    by_model = story.api.call("get_usage_breakdown", group_by="model", **window).accepted()
+    assert [(row["group_key"], row["amount"]) for row in by_model] == [(None, 7), ("m-1", 5)]
+
+
+def test_a_breakdown_folds_the_long_tail_into_one_row(story: Story) -> None:
+    story.grant(100)
+    for run, amount in (("a", 5), ("b", 3), ("c", 2), ("d", 1)):
+        story.consume(amount, run_id=run).accepted()
+    rows = story.api.call(
+        "get_usage_breakdown",
+        organization_id=story.organization_id,
+        group_by="run",
+        top_n=2,
+        **{"from": day(0).isoformat(), "to": day(1).isoformat()},
+    ).accepted()
+    assert [(row["group_key"], row["is_other"], row["amount"]) for row in rows] == [
+        ("a", False, 5),
+        ("b", False, 3),
+        (None, True, 3),
+    ]
+
+
+def test_hours_follow_the_readers_zone(story: Story) -> None:
+    story.grant(100)
+    story.go_to(day(0.99))
+    story.consume(3).accepted()
+    rows = story.api.call(
+        "get_usage_timeseries",
+        organization_id=story.organization_id,
+        bucket="day",
+        timezone="Europe/Berlin",
+        **{"from": day(0).isoformat(), "to": day(2).isoformat()},
+    ).accepted()
+    assert [row["bucket_start"] for row in rows] == ["2031-01-01T23:00:00+00:00"]
+
+
+def test_bad_questions_about_usage_are_422(story: Story) -> None:
+    window = {"organization_id": story.organization_id, "from": day(0).isoformat(), "to": day(10).isoformat()}
+    for change, argument in (
+        ({"bucket": "minute"}, "bucket"),
+        ({"group_by": "moon"}, "group_by"),
+        ({"timezone": "Mars/Olympus"}, "timezone"),
+        ({"to": day(-1).isoformat()}, "to"),
+        ({"from": "-infinity"}, "to"),
+    ):
+        refused = story.api.call("get_usage_timeseries", **{**window, **change}).refused(422, "invalid_argument")
+        assert refused == {"argument": argument}
+
+
+def test_a_balance_as_of_a_past_instant_comes_from_the_ledger_alone(
+    story: Story, database: psycopg.Connection[Any]
+) -> None:
+    story.grant(100, expires_at=day(20))
+    story.go_to(day(1))
+    story.consume(30).accepted()
+    story.go_to(day(3))
+    story.consume(20).accepted()
+    story.set_clock_only(day(30), database)
+    balances = [story.balance(as_of=day(at))["balance"] for at in (-1, 0, 0.5, 1, 2, 3, 19, 20, 30)]
+    assert balances == [0, 100, 100, 70, 70, 50, 50, 0, 0]
+    past = story.balance(as_of=day(2))
+    assert past["expiring"] == [{"expires_at": "2031-01-21T00:00:00+00:00", "amount": 70}]
+    assert story.balance()["balance"] == 0
+
+
+def test_an_agent_reads_its_own_organizations_balance_and_no_other(
+    stack: StackUnderTest, new_organization: Callable[..., Organization]
+) -> None:
+    mine, other = new_organization(credits=7), new_organization(credits=9)
+    agent = LedgerApi(stack.supabase_url, stack.publishable_key, {"x-agent-key": mine.agent_key})
+    assert agent.call("get_credit_balance").accepted()["balance"] == 7
+    agent.call("get_credit_balance", organization_id=str(other.organization_id)).refused(403, "not_authorized")

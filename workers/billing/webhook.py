@@ -1,0 +1,196 @@
+"""stripe_webhook: verify, read at Stripe what the event is about, store and apply it in one transaction."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+import stripe
+from flask import Request
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from billing import database, http
+from billing.errors import DatabaseRefusal, NotConfigured, StripeUnavailable, WorkerError
+from billing.events import RULES
+from billing.logs import get_logger
+from billing.rows import EventOutcome
+from billing.settings import get_settings
+from billing.signatures import verify
+from billing.stripe_client import explain, get_client
+
+#: Stripe's events are kilobytes; a body above this is not read.
+MAX_BYTES = 2 * 1024 * 1024
+#: After so many attempts an event that waiting cannot mend is parked, answered with 200 and left to a person.
+PARK_AFTER_ATTEMPTS = 5
+
+_log = get_logger("webhook")
+
+
+class InvalidEvent(WorkerError):
+    """Signed by Stripe, and still no event that we can read."""
+
+    status = 400
+    slug = "invalid_event"
+
+
+class EventNotApplied(WorkerError):
+    """The event is recorded as failed; Stripe is asked to send it again."""
+
+    status = 500
+    slug = "event_not_applied"
+
+
+class _Object(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    id: str | None = None  # an upcoming invoice has none
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    object: _Object
+
+
+class Event(BaseModel):
+    """The envelope of a snapshot event; its body is Stripe's and is only stored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    type: str
+    created: int
+    livemode: bool
+    api_version: str | None = None
+    data: _Data
+
+
+def receive(request: Request) -> http.Answer:
+    """Handle POST stripe_webhook.
+
+    200 for what is processed, ignored, parked or a duplicate; 400 for a bad signature or body; 413 above
+    2 MiB; 500 when it could not be applied (Stripe sends it again) and when no signing secret is configured.
+    """
+    settings = get_settings()
+    if not settings.webhook_secrets:
+        raise NotConfigured("STRIPE_WEBHOOK_SECRET is not set: events cannot be verified and are refused.")
+    body = request.get_data(cache=False)
+    verify(body, request.headers.get("Stripe-Signature"), settings.webhook_secrets, time.time())
+    outcome = ingest(_decode(body))
+    return http.Answer({"received": True, "status": outcome.status, "is_duplicate": outcome.is_duplicate})
+
+
+def replay(event_id: str) -> EventOutcome:
+    """Run a stored event through the ingest again (parked, failed or ignored before).
+
+    Args:
+        event_id: Stripe's id of the event.
+
+    Raises:
+        DatabaseRefusal: 404, no such event.
+        EventNotApplied: it failed again.
+    """
+    payload = database.call("reopen_stripe_event", {"event_id": event_id})
+    if not isinstance(payload, dict):
+        raise InvalidEvent("The stored event is not readable.")
+    return ingest(payload)
+
+
+def ingest(payload: dict[str, Any]) -> EventOutcome:
+    """Store and apply one verified event.
+
+    Args:
+        payload: the event as JSON.
+
+    Returns:
+        What became of it: processed, ignored or parked.
+
+    Raises:
+        InvalidEvent: it is not a snapshot event.
+        EventNotApplied: it could not be applied and should come again.
+    """
+    try:
+        event = Event.model_validate(payload)
+    except ValidationError:
+        raise InvalidEvent("This is not a Stripe event.") from None
+    if event.api_version != stripe.api_version:
+        _log.warning(
+            "event_of_other_api_version",
+            event_id=event.id,
+            api_version=event.api_version,
+            ours=stripe.api_version,
+        )
+    try:
+        outcome = database.call_for(
+            EventOutcome,
+            "process_stripe_event",
+            {"event": payload, "facts": _facts(event), "livemode": get_settings().livemode},
+        )
+    except stripe.StripeError as error:
+        refusal = explain(error)
+        outcome = _record_failure(event, payload, refusal, can_pass=not refusal.is_definite)
+    except WorkerError as error:
+        outcome = _record_failure(
+            event, payload, error, can_pass=not isinstance(error, DatabaseRefusal) or error.status >= 500
+        )
+    _report(event, outcome)
+    if outcome.status == "failed":
+        raise EventNotApplied("The event was not applied. Send it again.")
+    return outcome
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    try:
+        # Postgres' jsonb holds everything that Stripe sends but the character NUL.
+        payload = msgspec.json.decode(body.replace(rb"\u0000", rb"\ufffd"))
+    except msgspec.DecodeError:
+        raise InvalidEvent("The body is not JSON.") from None
+    if not isinstance(payload, dict):
+        raise InvalidEvent("This is not a Stripe event.")
+    return payload
+
+
+def _facts(event: Event) -> dict[str, Any] | None:
+    """Read what the event is about, at Stripe, now; None for events that are only stored or foreign."""
+    rule = RULES.get(event.type)
+    if rule is None or event.data.object.id is None or event.livemode != get_settings().livemode:
+        return None
+    return {"kind": rule.kind, "object": rule.read(get_client(), event.data.object.id).as_json()}
+
+
+def _record_failure(
+    event: Event, payload: dict[str, Any], error: WorkerError, *, can_pass: bool
+) -> EventOutcome:
+    """Remember the failure in a transaction of its own; park, in the end, what waiting cannot mend."""
+    _log.error(
+        "event_failed",
+        event_id=event.id,
+        type=event.type,
+        slug=error.slug,
+        details=error.details,
+        can_pass=can_pass,
+    )
+    text = (
+        f"{error.slug}: {error.hint}"
+        if isinstance(error, StripeUnavailable)
+        else f"{error.slug} {error.details}"
+    )
+    return database.call_for(
+        EventOutcome,
+        "record_stripe_event_failure",
+        {"event": payload, "error": text, "park_after": None if can_pass else PARK_AFTER_ATTEMPTS},
+    )
+
+
+def _report(event: Event, outcome: EventOutcome) -> None:
+    _log.info(
+        "stripe_event",
+        event_id=event.id,
+        type=event.type,
+        status=outcome.status,
+        is_duplicate=outcome.is_duplicate,
+        attempts=outcome.attempts,
+    )
+    if outcome.status == "parked" and not outcome.is_duplicate:
+        _log.error("stripe_event_parked", event_id=event.id, type=event.type, error=outcome.error)
