@@ -1,7 +1,8 @@
-"""The commands behind the Makefile: up, down, status, logs, env, reset, destroy, types."""
+"""The commands behind the Makefile: up, down, status, logs, env, reset, destroy, types, dev, lock."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from stack import migrations, postgres
 from stack.environment import load_dotenv, public_environment
+from stack.install import VENV, npm_environment
 from stack.report import print_logs, print_status, print_welcome
 from stack.settings import REPOSITORY, SettingsError, StackSettings
 from stack.supervisor import record
@@ -27,6 +29,7 @@ app = typer.Typer(
 )
 console = Console(highlight=False, soft_wrap=True)
 
+_LOCK_HEADER = "# Written by `python -m stack lock` from requirements.in; do not edit."
 _START_LIMIT_SECONDS = 180
 _STOP_LIMIT_SECONDS = 45
 _POLL_SECONDS = 0.05
@@ -57,6 +60,7 @@ def up() -> None:
                     _fail(f"The servers run, but not all is well: {', '.join(failed)} failed (see above).")
                 return
             if event["event"] in ("start_failed", "stack_stopping"):
+                _wait_for_end(process)
                 _fail(f"The stack did not start: {event.get('reason', 'it was asked to stop')}")
         if process is not None and process.poll() is not None and not events:
             _fail(f"The supervisor ended with status {process.returncode}:\n{_tail(settings)}")
@@ -162,6 +166,41 @@ def types(
     console.print(f"wrote {output}")
 
 
+@app.command()
+def dev() -> None:
+    """Run the front end's development server, one port above the built page, against the running stack."""
+    settings = _require_running()
+    folder = REPOSITORY / "frontend"
+    command = [str(VENV / "bin" / "npm"), "run", "dev", "--", "--port", str(settings.ports.frontend + 1)]
+    os.chdir(folder)
+    os.execve(command[0], command, npm_environment() | public_environment(settings))
+
+
+@app.command()
+def lock() -> None:
+    """Resolve requirements.in anew and write requirements.lock: names and versions, no addresses."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--dry-run",
+        "--ignore-installed",
+        "--report",
+        "-",
+    ]
+    done = subprocess.run(
+        [*command, "-r", "requirements.in"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        _fail(done.stderr)
+    found = [item["metadata"] for item in json.loads(done.stdout)["install"]]
+    pins = sorted(f"{item['name'].lower().replace('_', '-')}=={item['version']}" for item in found)
+    (REPOSITORY / "requirements.lock").write_text("\n".join([_LOCK_HEADER, *pins, ""]))
+    console.print(f"wrote requirements.lock with {len(pins)} packages")
+
+
 def _settings() -> StackSettings:
     try:
         return StackSettings.load()
@@ -200,6 +239,15 @@ def _spawn_supervisor(settings: StackSettings) -> subprocess.Popen[bytes]:
             stderr=output,
             start_new_session=True,
         )
+
+
+def _wait_for_end(process: subprocess.Popen[bytes] | None) -> None:
+    """Let a failed supervisor take down what it had started; the next command finds nothing half done."""
+    if process is not None:
+        try:
+            process.wait(_STOP_LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def _restart_twin(settings: StackSettings) -> None:

@@ -93,7 +93,7 @@ class StackSettings:
             The settings. Keys and ports are created on first use.
 
         Raises:
-            SettingsError: `TALLYBASE_PORT_OFFSET` is no usable number.
+            SettingsError: a `TALLYBASE_…` variable has an impossible value.
         """
         state_dir = state_directory()
         offset = port_offset()
@@ -109,7 +109,7 @@ class StackSettings:
             port_offset=offset,
             ports=Ports(**public, **internal),
             keys=keys.load_or_create(state_dir / "keys.json"),
-            project=config.load(REPOSITORY / "supabase" / "config.toml"),
+            project=_project(),
         )
 
     @property
@@ -209,6 +209,18 @@ def port_offset() -> int:
     if min(PUBLIC_PORTS.values()) + offset < 1024 or max(PUBLIC_PORTS.values()) + offset > 65535:
         raise SettingsError(f"TALLYBASE_PORT_OFFSET={offset} puts a port outside 1024…65535")
     return offset
+
+
+def _project() -> config.ProjectConfig:
+    """Read config.toml; TALLYBASE_AUTO_EXPOSE_NEW_TABLES wins over the key that projects differ in."""
+    project = config.load(REPOSITORY / "supabase" / "config.toml")
+    wanted = os.environ.get("TALLYBASE_AUTO_EXPOSE_NEW_TABLES")
+    if not wanted:
+        return project
+    if wanted not in ("true", "false"):
+        raise SettingsError(f"TALLYBASE_AUTO_EXPOSE_NEW_TABLES must be true or false, not {wanted!r}")
+    api = project.api.model_copy(update={"auto_expose_new_tables": wanted == "true"})
+    return project.model_copy(update={"api": api})
 
 
 def _read_ports(path: Path) -> dict[str, int] | None:

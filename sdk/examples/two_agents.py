@@ -1,4 +1,4 @@
-"""Runs two agents under one agent key until the database refuses, and shows the refusal with the link to top up.
+"""Runs two agents under one agent key until they are refused, and shows the link to top up.
 
 export TALLYBASE_URL=http://127.0.0.1:54321 TALLYBASE_KEY=sb_publishable_... TALLYBASE_AGENT_KEY=tb_...
 python sdk/examples/two_agents.py --pause 0.5

@@ -79,13 +79,13 @@ async def store(
 
 
 async def take(
-    connection: Connection, token_hash: str, types: tuple[TokenType, ...], expiry_seconds: int
+    connection: Connection, token_hashes: list[str], types: tuple[TokenType, ...], expiry_seconds: int
 ) -> tuple[UUID, TokenType] | None:
     """Use up a token: of two requests with the same token exactly one succeeds.
 
     Args:
         connection: in a transaction; the token is gone when it commits.
-        token_hash: as carried by a link or made by `hash_code`.
+        token_hashes: as carried by a link or made by `hash_code`; any of them will do.
         types: what the token may prove.
         expiry_seconds: life of a token since it was sent.
 
@@ -93,10 +93,10 @@ async def take(
         The user's id and the token's type, or None if it is unknown, used or expired.
     """
     cursor = await connection.execute(
-        """delete from auth.one_time_tokens where token_hash = %s
+        """delete from auth.one_time_tokens where token_hash = any(%s)
              and token_type = any(%s::auth.one_time_token_type[])
            returning user_id, token_type::text as token_type""",
-        [token_hash, list(types)],
+        [token_hashes, list(types)],
     )
     row = await cursor.fetchone()
     if row is None:

@@ -13,17 +13,29 @@ from stack.auth.context import AuthServer, Body, Text, read_body, require_admin,
 from stack.auth.errors import bad_request, unprocessable
 from stack.auth.letters import Letter
 from stack.auth.mail import Kind
+from stack.auth.pkce import Challenge, parse_challenge
 from stack.auth.redirects import allowed_redirect
 from stack.auth.users import Connection, Json, User, normalised_email
 
 
-class EmailBody(Body):
+class ChallengedBody(Body):
+    """A request whose mail may lead to a code, see stack.auth.pkce."""
+
+    code_challenge: Text = ""
+    code_challenge_method: Text = ""
+
+    def challenge(self) -> Challenge | None:
+        """The challenge, or None; raises ApiError if it is malformed."""
+        return parse_challenge(self.code_challenge, self.code_challenge_method)
+
+
+class EmailBody(ChallengedBody):
     """An address."""
 
     email: Text = ""
 
 
-class OneTimeBody(Body):
+class OneTimeBody(ChallengedBody):
     """A request for a sign-in code."""
 
     email: Text = ""
@@ -32,7 +44,7 @@ class OneTimeBody(Body):
     data: Json | None = None
 
 
-class ResendBody(Body):
+class ResendBody(ChallengedBody):
     """Which letter to send again."""
 
     type: Literal["signup", "email_change", "sms", "phone_change"] = "signup"
@@ -58,13 +70,14 @@ async def one_time_sign_in(request: Request) -> Response:
         raise bad_request("phone_provider_disabled", "Phone logins are disabled")
     if not auth.config.email_enabled:
         raise bad_request("email_provider_disabled", "Email logins are disabled")
+    challenge = body.challenge()
     email = normalised_email(body.email)
     async with auth.transaction() as connection:
         user = await users.find_by_email(connection, email)
         if user is None:
             user = await _register(connection, auth, email, body)
         kind: Kind = "magiclink" if user.is_confirmed else "signup"
-        letter = await _letter(connection, auth, user, kind, _redirect(request, auth))
+        letter = await _letter(connection, auth, user, kind, _redirect(request, auth), challenge)
     await letters.send_all(auth.config, [letter])
     return JSONResponse({})
 
@@ -81,22 +94,30 @@ async def _register(connection: Connection, auth: AuthServer, email: str, body: 
 
 
 async def _letter(
-    connection: Connection, auth: AuthServer, user: User, kind: Kind, redirect_to: str
+    connection: Connection,
+    auth: AuthServer,
+    user: User,
+    kind: Kind,
+    redirect_to: str,
+    challenge: Challenge | None,
 ) -> Letter:
     one_time_tokens.check_frequency(user, letters.TOKEN_TYPES[kind], auth.config.mail_interval_seconds)
-    return await letters.prepare(connection, auth.config, user, kind, redirect_to)
+    return await letters.prepare(connection, auth.config, user, kind, redirect_to, challenge)
 
 
 async def recover(request: Request) -> Response:
     """`POST /recover`: mail a link for a new password; the answer does not tell whether the user exists."""
     body = await read_body(request, EmailBody)
     auth = server(request)
+    challenge = body.challenge()
     email = normalised_email(body.email)
     outgoing: list[Letter] = []
     async with auth.transaction() as connection:
         user = await users.find_by_email(connection, email)
         if user is not None:
-            outgoing.append(await _letter(connection, auth, user, "recovery", _redirect(request, auth)))
+            outgoing.append(
+                await _letter(connection, auth, user, "recovery", _redirect(request, auth), challenge)
+            )
     await letters.send_all(auth.config, outgoing)
     return JSONResponse({})
 
@@ -107,17 +128,18 @@ async def resend(request: Request) -> Response:
     auth = server(request)
     if body.type in ("sms", "phone_change"):
         raise bad_request("phone_provider_disabled", "Phone logins are disabled")
+    challenge = body.challenge()
     email = normalised_email(body.email)
     outgoing: list[Letter] = []
     async with auth.transaction() as connection:
         user = await users.find_by_email(connection, email)
         redirect_to = _redirect(request, auth)
         if user is not None and body.type == "signup" and not user.is_confirmed:
-            outgoing.append(await _letter(connection, auth, user, "signup", redirect_to))
+            outgoing.append(await _letter(connection, auth, user, "signup", redirect_to, challenge))
         elif user is not None and body.type == "email_change" and user.row["email_change"]:
             one_time_tokens.check_frequency(user, "email_change_token_new", auth.config.mail_interval_seconds)
             outgoing = await letters.prepare_email_change(
-                connection, auth.config, user, user.row["email_change"], redirect_to
+                connection, auth.config, user, user.row["email_change"], redirect_to, challenge
             )
     await letters.send_all(auth.config, outgoing)
     return JSONResponse({})

@@ -14,6 +14,7 @@ from stack.auth.context import AuthServer, Body, Text, client, read_body, server
 from stack.auth.errors import bad_request, unprocessable
 from stack.auth.issuing import sign_in
 from stack.auth.passwords import check_strength, hash_password
+from stack.auth.pkce import Challenge, parse_challenge
 from stack.auth.redirects import allowed_redirect
 from stack.auth.users import Json, User, normalised_email
 
@@ -25,6 +26,8 @@ class SignUpBody(Body):
     phone: Text = ""
     password: Text = ""
     data: Json | None = None
+    code_challenge: Text = ""
+    code_challenge_method: Text = ""
 
 
 async def sign_up(request: Request) -> Response:
@@ -50,7 +53,8 @@ async def sign_up(request: Request) -> Response:
     encrypted_password = await hash_password(body.password)
     if auth.config.autoconfirm:
         return await _confirmed(request, auth, email, encrypted_password, body.data or {})
-    return await _unconfirmed(request, auth, email, encrypted_password, body.data or {})
+    challenge = parse_challenge(body.code_challenge, body.code_challenge_method)
+    return await _unconfirmed(request, auth, email, encrypted_password, body.data or {}, challenge)
 
 
 async def _anonymous(request: Request, auth: AuthServer, body: SignUpBody) -> Response:
@@ -87,7 +91,12 @@ async def _confirmed(
 
 
 async def _unconfirmed(
-    request: Request, auth: AuthServer, email: str, encrypted_password: str, data: Json
+    request: Request,
+    auth: AuthServer,
+    email: str,
+    encrypted_password: str,
+    data: Json,
+    challenge: Challenge | None,
 ) -> Response:
     redirect_to = allowed_redirect(auth.config, request.query_params.get("redirect_to"))
     async with auth.transaction() as connection:
@@ -99,7 +108,7 @@ async def _unconfirmed(
                 connection, email=email, encrypted_password=encrypted_password, user_metadata=data
             )
         one_time_tokens.check_frequency(user, "confirmation_token", auth.config.mail_interval_seconds)
-        letter = await letters.prepare(connection, auth.config, user, "signup", redirect_to)
+        letter = await letters.prepare(connection, auth.config, user, "signup", redirect_to, challenge)
         user = await users.get(connection, user.id)
     await letters.send_all(auth.config, [letter])
     return JSONResponse(user.as_json())

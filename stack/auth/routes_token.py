@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from stack.auth import sessions, users
+from stack.auth import pkce, sessions, users
 from stack.auth.context import Body, Text, client, read_body, server
 from stack.auth.errors import bad_request, invalid_credentials
 from stack.auth.issuing import session_json, sign_in
@@ -29,6 +29,13 @@ class RefreshBody(Body):
     refresh_token: Text = ""
 
 
+class CodeBody(Body):
+    """A code of the PKCE flow and the secret of who asked for it."""
+
+    auth_code: Text = ""
+    code_verifier: Text = ""
+
+
 async def token(request: Request) -> Response:
     """`POST /token?grant_type=…`: exchange credentials or a refresh token for a session."""
     match request.query_params.get("grant_type"):
@@ -36,6 +43,8 @@ async def token(request: Request) -> Response:
             return await _password(request)
         case "refresh_token":
             return await _refresh(request)
+        case "pkce":
+            return await _code(request)
         case other:
             raise bad_request("validation_failed", f"unsupported_grant_type: {other}")
 
@@ -72,6 +81,20 @@ async def _refresh(request: Request) -> Response:
         user = await users.get(connection, user_id)
         sessions.refuse_banned(user.is_banned)
         answer = await session_json(connection, auth.config, user, session, "token_refresh")
+    return JSONResponse(answer)
+
+
+async def _code(request: Request) -> Response:
+    body = await read_body(request, CodeBody)
+    auth = server(request)
+    if not body.auth_code or not body.code_verifier:
+        raise bad_request(
+            "validation_failed", "invalid request: both auth code and code verifier should be non-empty"
+        )
+    async with auth.transaction() as connection:
+        user_id, method = await pkce.redeem(connection, body.auth_code, body.code_verifier)
+        user = await users.get(connection, user_id)
+        answer = await sign_in(connection, auth.config, user, method, client(request))
     return JSONResponse(answer)
 
 

@@ -13,6 +13,7 @@ from stack.auth import letters, one_time_tokens, sessions, users
 from stack.auth.context import AuthServer, Body, Caller, Text, read_body, require_user, server
 from stack.auth.errors import ApiError, bad_request, forbidden, unprocessable
 from stack.auth.passwords import check_strength, hash_password, password_matches
+from stack.auth.pkce import Challenge, parse_challenge
 from stack.auth.redirects import allowed_redirect
 from stack.auth.sessions import Scope
 from stack.auth.users import Connection, Json, User, normalised_email
@@ -29,6 +30,8 @@ class UpdateBody(Body):
     nonce: Text = ""
     data: Json | None = None
     app_metadata: Json | None = None
+    code_challenge: Text = ""
+    code_challenge_method: Text = ""
 
 
 async def read(request: Request) -> Response:
@@ -44,6 +47,7 @@ async def update(request: Request) -> Response:
     auth = server(request)
     redirect_to = allowed_redirect(auth.config, request.query_params.get("redirect_to"))
     email = normalised_email(body.email) if body.email else ""
+    challenge = parse_challenge(body.code_challenge, body.code_challenge_method)
     outgoing: list[letters.Letter] = []
     if body.app_metadata is not None:
         raise forbidden("not_admin", "Updating app_metadata requires admin privileges")
@@ -55,7 +59,7 @@ async def update(request: Request) -> Response:
         if body.data is not None:
             await users.merge_metadata(connection, caller.user.id, user_metadata=body.data)
         if email and email != caller.user.email:
-            outgoing = await _change_email(connection, auth, caller.user, email, redirect_to)
+            outgoing = await _change_email(connection, auth, caller.user, email, redirect_to, challenge)
         user = await users.get(connection, caller.user.id)
     await letters.send_all(auth.config, outgoing)
     return JSONResponse(user.as_json())
@@ -89,7 +93,7 @@ async def _use_nonce(connection: Connection, auth: AuthServer, user: User, nonce
         raise bad_request("reauthentication_needed", "Password update requires reauthentication")
     taken = await one_time_tokens.take(
         connection,
-        one_time_tokens.hash_code(user.email, nonce),
+        [one_time_tokens.hash_code(user.email, nonce)],
         ("reauthentication_token",),
         auth.config.otp_expiry_seconds,
     )
@@ -98,7 +102,12 @@ async def _use_nonce(connection: Connection, auth: AuthServer, user: User, nonce
 
 
 async def _change_email(
-    connection: Connection, auth: AuthServer, user: User, email: str, redirect_to: str
+    connection: Connection,
+    auth: AuthServer,
+    user: User,
+    email: str,
+    redirect_to: str,
+    challenge: Challenge | None,
 ) -> list[letters.Letter]:
     if await users.find_by_email(connection, email) is not None:
         raise users.email_taken()
@@ -106,7 +115,7 @@ async def _change_email(
         await users.set_email(connection, user.id, email, verified=True)
         return []
     one_time_tokens.check_frequency(user, "email_change_token_new", auth.config.mail_interval_seconds)
-    return await letters.prepare_email_change(connection, auth.config, user, email, redirect_to)
+    return await letters.prepare_email_change(connection, auth.config, user, email, redirect_to, challenge)
 
 
 async def reauthenticate(request: Request) -> Response:

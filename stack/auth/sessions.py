@@ -13,8 +13,11 @@ from psycopg.rows import DictRow, dict_row
 from stack.auth.errors import ApiError, SessionRevokedError, bad_request
 from stack.auth.users import NIL_INSTANCE, Connection
 
-AuthenticationMethod = Literal["password", "otp", "anonymous"]
-"""How a session began, as Supabase Auth writes it into the `amr` claim; a followed link counts as `otp`."""
+AuthenticationMethod = Literal[
+    "password", "otp", "anonymous", "magiclink", "recovery", "invite", "email/signup", "email_change"
+]
+"""How a session began, as Supabase Auth writes it into the `amr` claim: a code or a link counts as `otp`,
+the kinds of mail are told apart only in the PKCE flow."""
 Scope = Literal["global", "local", "others"]
 
 

@@ -322,6 +322,7 @@ async def ban(connection: Connection, user_id: UUID, seconds: float) -> None:
 async def delete(connection: Connection, user_id: UUID) -> None:
     """Delete a user; identities, sessions, tokens and the project's own cascades go with the row."""
     await connection.execute("delete from auth.refresh_tokens where user_id = %s", [str(user_id)])
+    await connection.execute("delete from auth.flow_state where user_id = %s", [user_id])
     await connection.execute("delete from auth.users where id = %s", [user_id])
 
 

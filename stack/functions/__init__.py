@@ -1,1 +1,1 @@
-"""Edge functions: folders of `supabase/functions`, each run by a Deno process that its first request starts."""
+"""Edge functions: folders of `supabase/functions`, each in a Deno process that its first request starts."""

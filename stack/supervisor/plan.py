@@ -25,13 +25,14 @@ def services(settings: StackSettings) -> list[Service]:
     Returns:
         The services; they stop in the reverse order, so Postgres ends last.
     """
-    plan = [_postgres(settings), _postgrest(settings), _gateway(settings), _services(settings)]
-    if (settings.repository / "workers" / "main.py").exists():  # TEMPORARY until the room exists
-        plan.append(_workers(settings))
-    if (
-        not os.environ.get("STRIPE_SECRET_KEY")
-        and (settings.repository / "workers/stripe_twin/__main__.py").exists()
-    ):
+    plan = [
+        _postgres(settings),
+        _postgrest(settings),
+        _gateway(settings),
+        _services(settings),
+        _workers(settings),
+    ]
+    if not os.environ.get("STRIPE_SECRET_KEY"):
         plan.append(_stripe_twin(settings))
     return plan
 
@@ -87,7 +88,7 @@ def _services(settings: StackSettings) -> Service:
 def _workers(settings: StackSettings) -> Service:
     return Service(
         name="workers",
-        command=[sys.executable, "-m", "stack.workers"],
+        command=[sys.executable, "-m", "stack.workers", "--port", str(settings.ports.workers)],
         ready=HttpProbe(settings.ports.workers, "/", highest_status=404),
         environment=worker_environment(settings),
         folder=settings.repository,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.settings import REPOSITORY
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Result:
     @property
     def last_line(self) -> str:
         """The last line that says anything."""
-        return next((line for line in reversed(self.output.splitlines()) if line.strip()), "").strip("= ")
+        plain = _COLOUR.sub("", self.output)
+        return next((line for line in reversed(plain.splitlines()) if line.strip()), "").strip("= ")
 
 
 def run(job: Job, environment: Mapping[str, str]) -> Result:

@@ -146,6 +146,9 @@ alter table billing_private.settings enable row level security;
 revoke all on table billing_private.settings from public, anon, authenticated, service_role;
 comment on table billing_private.settings is
 'Facts about this installation: app_url (where people top up; part of insufficient_credits), environment (the <env> of agent keys).';
+comment on column billing_private.settings.name is 'app_url or environment.';
+comment on column billing_private.settings.value is 'The setting, as text.';
+comment on column billing_private.settings.updated_at is 'When it was last changed.';
 
 create function billing_private.setting(p_name text, p_default text)
 returns text

@@ -28,7 +28,18 @@ create table billing.organizations (
   constraint organizations_restricted_reason_known check (restricted_reason in ('past_due', 'dispute', 'paused')),
   constraint organizations_over_capture_policy_known check (over_capture_policy in ('deny', 'up_to_available', 'allow_debt'))
 );
+create index organizations_test_clock on billing.organizations (test_clock) where test_clock is not null;
 comment on table billing.organizations is 'The tenants. One organization has one ledger.';
+comment on column billing.organizations.organization_id is 'The tenant''s id, under which everything of it is kept.';
+comment on column billing.organizations.id is 'The same id, for clients that expect every table to have one.';
+comment on column billing.organizations.name is 'What people call it; 1 to 200 characters.';
+comment on column billing.organizations.ledger_number is
+'47 random bits: the key of the organization''s lock and the high half of its transaction ids.';
+comment on column billing.organizations.test_clock is 'For tests: this instant replaces now() in every rule; null: real time.';
+comment on column billing.organizations.restricted_reason is 'Why spending is refused (past_due, dispute, paused); null: it is not.';
+comment on column billing.organizations.overdraft_limit is 'Credits that may be spent beyond what was granted; 0: none.';
+comment on column billing.organizations.over_capture_policy is 'What a capture above its hold does: deny, up_to_available or allow_debt.';
+comment on column billing.organizations.created_at is 'When it was created.';
 
 create table billing.departments (
   organization_id uuid not null,
@@ -42,6 +53,11 @@ create table billing.departments (
   constraint departments_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
 );
 comment on table billing.departments is 'Parts of an organization that spend under limits of their own.';
+comment on column billing.departments.organization_id is 'The tenant.';
+comment on column billing.departments.id is 'The department''s id; unique within its organization.';
+comment on column billing.departments.name is 'Unique within the organization; 1 to 200 characters.';
+comment on column billing.departments.archived_at is 'When it was closed to new spends; null: open.';
+comment on column billing.departments.created_at is 'When it was created.';
 
 create table billing.organization_members (
   organization_id uuid not null,
@@ -59,6 +75,12 @@ create table billing.organization_members (
 create index organization_members_user on billing.organization_members (user_id);
 create index organization_members_department on billing.organization_members (organization_id, department_id);
 comment on table billing.organization_members is 'Who belongs to an organization, and as what. The authority for every right of a person.';
+comment on column billing.organization_members.organization_id is 'The tenant.';
+comment on column billing.organization_members.user_id is 'The person, in auth.users.';
+comment on column billing.organization_members.role is 'owner, admin, billing or member; each of the first three may do what the next may.';
+comment on column billing.organization_members.department_id is
+'The department to which the member is bound and all their spends are charged; null: bound to none.';
+comment on column billing.organization_members.created_at is 'When they joined.';
 
 create table billing.invitations (
   organization_id uuid not null,
@@ -84,6 +106,16 @@ where accepted_at is null and revoked_at is null;
 create index invitations_department on billing.invitations (organization_id, department_id);
 create index invitations_invited_by on billing.invitations (invited_by);
 comment on table billing.invitations is 'Invitations to an organization; the token itself is shown once and only its hash is kept.';
+comment on column billing.invitations.organization_id is 'The tenant.';
+comment on column billing.invitations.id is 'The invitation''s id.';
+comment on column billing.invitations.email is 'The invited address in lower case; only its verified holder can accept.';
+comment on column billing.invitations.role is 'The role that accepting gives.';
+comment on column billing.invitations.department_id is 'The department to which accepting binds; null: none.';
+comment on column billing.invitations.invited_by is 'Who invited; null for the service, or when that user is gone.';
+comment on column billing.invitations.expires_at is 'Accepting is possible before this instant.';
+comment on column billing.invitations.accepted_at is 'When it was accepted; null: not yet.';
+comment on column billing.invitations.revoked_at is 'When it was withdrawn or replaced by a newer one; null: it was not.';
+comment on column billing.invitations.created_at is 'When it was made.';
 
 create table billing_private.invitation_tokens (
   token_hash bytea not null primary key,
@@ -96,6 +128,9 @@ create index invitation_tokens_invitation on billing_private.invitation_tokens (
 alter table billing_private.invitation_tokens enable row level security;
 revoke all on table billing_private.invitation_tokens from public, anon, authenticated, service_role;
 comment on table billing_private.invitation_tokens is 'SHA-256 of invitation tokens, looked up when one is accepted.';
+comment on column billing_private.invitation_tokens.token_hash is 'SHA-256 of the token.';
+comment on column billing_private.invitation_tokens.organization_id is 'The tenant.';
+comment on column billing_private.invitation_tokens.invitation_id is 'The invitation that the token accepts.';
 
 create table billing.agent_keys (
   organization_id uuid not null,
@@ -123,6 +158,19 @@ create table billing.agent_keys (
 create index agent_keys_department on billing.agent_keys (organization_id, department_id);
 create index agent_keys_created_by on billing.agent_keys (created_by);
 comment on table billing.agent_keys is 'What agents identify themselves with. The secret is shown once, at creation.';
+comment on column billing.agent_keys.organization_id is 'The tenant.';
+comment on column billing.agent_keys.key_id is 'The public part of the key: 16 hexadecimal digits, unique everywhere.';
+comment on column billing.agent_keys.name is 'What people call the key.';
+comment on column billing.agent_keys.department_id is 'The department to which its spends are charged; null: bound to none.';
+comment on column billing.agent_keys.agent_types is 'The only agent types for which it may spend; null: all.';
+comment on column billing.agent_keys.spend_limit is
+'Credits it may spend in each window, enforced by the credit_limits row of the key; null: no cap of its own.';
+comment on column billing.agent_keys.spend_window is 'The window of spend_limit in UTC: day, week, month or lifetime.';
+comment on column billing.agent_keys.expires_at is 'The key works before this instant; null: without end.';
+comment on column billing.agent_keys.revoked_at is 'When it was revoked; null: it is not.';
+comment on column billing.agent_keys.last_used_at is 'When it last authenticated a call, as far as that is recorded; null: never seen.';
+comment on column billing.agent_keys.created_by is 'Who made it; null for the service, or when that user is gone.';
+comment on column billing.agent_keys.created_at is 'When it was made.';
 
 create table billing_private.agent_key_secrets (
   key_id text not null primary key,
@@ -135,6 +183,9 @@ create index agent_key_secrets_key on billing_private.agent_key_secrets (organiz
 alter table billing_private.agent_key_secrets enable row level security;
 revoke all on table billing_private.agent_key_secrets from public, anon, authenticated, service_role;
 comment on table billing_private.agent_key_secrets is 'SHA-256 of whole agent keys, looked up by key id. Global by nature: a key names its organization.';
+comment on column billing_private.agent_key_secrets.key_id is 'The public part of the key.';
+comment on column billing_private.agent_key_secrets.organization_id is 'The tenant.';
+comment on column billing_private.agent_key_secrets.key_hash is 'SHA-256 of the whole key; the key itself is kept nowhere.';
 
 create table billing_private.platform_admins (
   user_id uuid not null primary key,
@@ -144,6 +195,8 @@ create table billing_private.platform_admins (
 alter table billing_private.platform_admins enable row level security;
 revoke all on table billing_private.platform_admins from public, anon, authenticated, service_role;
 comment on table billing_private.platform_admins is 'People who run the platform itself. Rows are added by hand, with database access.';
+comment on column billing_private.platform_admins.user_id is 'The person, in auth.users.';
+comment on column billing_private.platform_admins.created_at is 'When they were made one.';
 
 create table billing.audit_log (
   organization_id uuid not null,
@@ -161,3 +214,14 @@ create table billing.audit_log (
   constraint audit_log_actor_type_known check (actor_type in ('user', 'agent', 'service', 'platform_admin', 'system'))
 );
 comment on table billing.audit_log is 'Who changed what, when and why, with the values before and after. Append-only.';
+comment on column billing.audit_log.organization_id is 'The tenant.';
+comment on column billing.audit_log.id is 'Number of the row, in the order of writing, over all organizations.';
+comment on column billing.audit_log.action is 'The function that made the change, such as set_member_role.';
+comment on column billing.audit_log.subject_type is 'What was changed: organization, member, agent_key, credit_limit and so on.';
+comment on column billing.audit_log.subject_id is 'Which one, as text.';
+comment on column billing.audit_log.actor_type is 'user, agent, service, platform_admin or system.';
+comment on column billing.audit_log.actor_id is 'The user''s id, or the database role of the service.';
+comment on column billing.audit_log.reason is 'Why, in the caller''s words.';
+comment on column billing.audit_log.before is 'The row before the change; null when it did not exist.';
+comment on column billing.audit_log.after is 'The row after the change; null when it is gone. Never holds a secret.';
+comment on column billing.audit_log.created_at is 'When it was written.';

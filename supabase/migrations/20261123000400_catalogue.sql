@@ -37,6 +37,26 @@ revoke all on table billing.subscription_plans from public, anon, authenticated,
 grant select on table billing.subscription_plans to anon, authenticated, service_role;
 create policy subscription_plans_read_active on billing.subscription_plans for select to anon, authenticated using (is_active);
 comment on table billing.subscription_plans is 'Plans on offer. unit_amount is in the smallest unit of the currency.';
+comment on column billing.subscription_plans.id is 'The plan''s id.';
+comment on column billing.subscription_plans.key is 'The plan''s name in code: lower-case letters, digits and underscores.';
+comment on column billing.subscription_plans.name is 'The plan''s name for people.';
+comment on column billing.subscription_plans.description is 'One sentence for people.';
+comment on column billing.subscription_plans.unit_amount is 'Price of one period, in the smallest unit of the currency.';
+comment on column billing.subscription_plans.currency is 'ISO 4217 code in lower case, as Stripe writes it.';
+comment on column billing.subscription_plans.billing_interval is 'How long a period is: month or year.';
+comment on column billing.subscription_plans.credits_per_period is 'Credits granted for each paid period.';
+comment on column billing.subscription_plans.rollover_cap is
+'At most so many unspent credits roll over into the next period; null: see rollover_share.';
+comment on column billing.subscription_plans.rollover_share is
+'At most this share (0 to 1) of credits_per_period rolls over; null: see rollover_cap. Both null: nothing rolls over.';
+comment on column billing.subscription_plans.credit_expiry is 'How long a period''s credits live; null: until the period ends.';
+comment on column billing.subscription_plans.trial_days is 'Length of the trial in days; 0: no trial.';
+comment on column billing.subscription_plans.trial_credits is 'Credits for the trial, once an organization and card.';
+comment on column billing.subscription_plans.grace_days is 'Days of use after a failed renewal before spending is restricted.';
+comment on column billing.subscription_plans.features is 'What the plan allows, by name, such as the number of departments.';
+comment on column billing.subscription_plans.is_active is 'Whether it is on offer; others are invisible to clients.';
+comment on column billing.subscription_plans.sort_order is 'Place in lists, ascending.';
+comment on column billing.subscription_plans.created_at is 'When it was made.';
 
 create table billing.credit_packages (
   id uuid not null default gen_random_uuid(),
@@ -63,6 +83,17 @@ revoke all on table billing.credit_packages from public, anon, authenticated, se
 grant select on table billing.credit_packages to anon, authenticated, service_role;
 create policy credit_packages_read_active on billing.credit_packages for select to anon, authenticated using (is_active);
 comment on table billing.credit_packages is 'Packs of credits on offer. unit_amount is in the smallest unit of the currency.';
+comment on column billing.credit_packages.id is 'The pack''s id.';
+comment on column billing.credit_packages.key is 'The pack''s name in code: lower-case letters, digits and underscores.';
+comment on column billing.credit_packages.name is 'The pack''s name for people.';
+comment on column billing.credit_packages.description is 'One sentence for people.';
+comment on column billing.credit_packages.credits is 'Credits that the pack grants.';
+comment on column billing.credit_packages.unit_amount is 'Price of the pack, in the smallest unit of the currency.';
+comment on column billing.credit_packages.currency is 'ISO 4217 code in lower case, as Stripe writes it.';
+comment on column billing.credit_packages.credit_expiry is 'How long the bought credits live; null: without end.';
+comment on column billing.credit_packages.is_active is 'Whether it is on offer; others are invisible to clients.';
+comment on column billing.credit_packages.sort_order is 'Place in lists, ascending.';
+comment on column billing.credit_packages.created_at is 'When it was made.';
 
 -- A price is never edited: a new one closes its predecessor (set_agent_action_cost), and a receipt keeps the row it was charged at.
 create table billing.agent_action_costs (
@@ -95,6 +126,17 @@ create index agent_action_costs_lookup on billing.agent_action_costs (agent_type
 create index agent_action_costs_organization on billing.agent_action_costs (organization_id);
 comment on table billing.agent_action_costs is
 'What actions cost, per (agent type, action, metric), by version. An organization''s own row wins over the global one.';
+comment on column billing.agent_action_costs.id is 'The price''s id; receipts name it.';
+comment on column billing.agent_action_costs.organization_id is 'The organization whose own price this is; null: the price list for everybody.';
+comment on column billing.agent_action_costs.agent_type is 'The kind of agent, such as a class name.';
+comment on column billing.agent_action_costs.action is 'What the agent does.';
+comment on column billing.agent_action_costs.metric is 'What is counted: call (implied once a spend), or a name in the spend''s quantities.';
+comment on column billing.agent_action_costs.credit_cost is 'Credits for one unit of the metric, before rounding.';
+comment on column billing.agent_action_costs.caller_priced is 'Whether the caller names the amount of each spend; then credit_cost is 0.';
+comment on column billing.agent_action_costs.description is 'One sentence for people.';
+comment on column billing.agent_action_costs.effective_from is 'First instant at which it is in force.';
+comment on column billing.agent_action_costs.effective_to is 'First instant at which it no longer is; null: no end yet.';
+comment on column billing.agent_action_costs.created_at is 'When it was made.';
 alter table billing.agent_action_costs enable row level security;
 revoke all on table billing.agent_action_costs from public, anon, authenticated, service_role;
 grant select on table billing.agent_action_costs to authenticated, service_role;

@@ -51,6 +51,42 @@ alter table billing.credit_transactions enable row level security;
 revoke all on table billing.credit_transactions from public, anon, authenticated, service_role;
 comment on table billing.credit_transactions is
 'The ledger: one row a movement, gap-free and commit-ordered by `sequence` within an organization, never changed.';
+comment on column billing.credit_transactions.organization_id is 'The tenant.';
+comment on column billing.credit_transactions.sequence is 'Place in the organization''s ledger: 1, 2, 3 without a gap, in the order of commit.';
+comment on column billing.credit_transactions.created_at is
+'When it counts: the organization''s time (its test clock, if it has one); never before the previous entry.';
+comment on column billing.credit_transactions.recorded_at is 'When it was written, by the wall clock.';
+comment on column billing.credit_transactions.turn_at is
+'First instant at which head_available may be stale: the next expiry or activation of a grant.';
+comment on column billing.credit_transactions.id is 'The transaction''s id; names its place (see billing_private.transaction_id).';
+comment on column billing.credit_transactions.head_grant_id is
+'The grant being burnt after this entry; null: the next spend looks the grants up.';
+comment on column billing.credit_transactions.department_id is 'The department that was charged, or to which a moved grant is scoped.';
+comment on column billing.credit_transactions.user_id is 'The member who spent; null: an agent or the service.';
+comment on column billing.credit_transactions.hold_id is 'The hold that this entry takes, captures or releases.';
+comment on column billing.credit_transactions.source_transaction_id is 'The entry that this one corrects.';
+comment on column billing.credit_transactions.announced_at is 'When dashboards were last told of the ledger; at most once a second.';
+comment on column billing.credit_transactions.has_scoped_grants is 'Whether any open grant was scoped to a department or agent type.';
+comment on column billing.credit_transactions.kind is 'What moved; see the check constraint for the words.';
+comment on column billing.credit_transactions.amount is 'The change of the balance: negative when credits leave.';
+comment on column billing.credit_transactions.balance_after is 'The balance after this entry: the sum of all amounts so far.';
+comment on column billing.credit_transactions.held_after is 'What open holds have claimed after this entry.';
+comment on column billing.credit_transactions.debt_after is 'What is owed after this entry; the next grant repays it first.';
+comment on column billing.credit_transactions.head_available is 'What can still be spent of the head grant after this entry.';
+comment on column billing.credit_transactions.requested_amount is 'The amount that the caller named, for caller-priced actions; else null.';
+comment on column billing.credit_transactions.agent_type is 'Consumptions and their refunds: the kind of agent.';
+comment on column billing.credit_transactions.action is 'Consumptions and their refunds: what it did.';
+comment on column billing.credit_transactions.agent_key_id is 'The agent key that spent; null: a member or the service.';
+comment on column billing.credit_transactions.run_id is 'The run to which the caller counts this spend.';
+comment on column billing.credit_transactions.idempotency_key is
+'The caller''s key, unique within the organization for ever; null: the call cannot be replayed.';
+comment on column billing.credit_transactions.reason is 'Why, for entries that are not consumptions.';
+comment on column billing.credit_transactions.quantities is 'What the caller counted, by metric; null: only the implied call.';
+comment on column billing.credit_transactions.price_ids is 'The price rows (agent_action_costs.id) that were applied.';
+comment on column billing.credit_transactions.grant_ids is 'The grants that were moved; null: the head grant alone.';
+comment on column billing.credit_transactions.grant_amounts is 'By how much, in the order of grant_ids and with the sign of amount.';
+comment on column billing.credit_transactions.limits is 'What each limit had left after this spend, as the receipt said.';
+comment on column billing.credit_transactions.metadata is 'The caller''s own object, at most 8 kB; its `model` can be grouped by.';
 
 create table billing_private.credit_transactions_0 partition of billing.credit_transactions for values with (modulus 4, remainder 0);
 create table billing_private.credit_transactions_1 partition of billing.credit_transactions for values with (modulus 4, remainder 1);
@@ -67,6 +103,9 @@ billing_private.credit_transactions_2, billing_private.credit_transactions_3 fro
 create unique index credit_transactions_idempotency_key_unique
 on billing.credit_transactions (organization_id, idempotency_key) where idempotency_key is not null;
 
+create index credit_transactions_source on billing.credit_transactions (organization_id, source_transaction_id)
+where source_transaction_id is not null;
+
 create function billing_private.refuse_ledger_change()
 returns trigger
 language plpgsql
@@ -80,6 +119,15 @@ revoke all on function billing_private.refuse_ledger_change() from public;
 create trigger credit_transactions_append_only before update or delete on billing.credit_transactions
 for each row execute function billing_private.refuse_ledger_change();
 create trigger credit_transactions_no_truncate before truncate on billing.credit_transactions
+for each statement execute function billing_private.refuse_ledger_change();
+-- A partition has its parent's row triggers, but not its statement triggers.
+create trigger credit_transactions_no_truncate before truncate on billing_private.credit_transactions_0
+for each statement execute function billing_private.refuse_ledger_change();
+create trigger credit_transactions_no_truncate before truncate on billing_private.credit_transactions_1
+for each statement execute function billing_private.refuse_ledger_change();
+create trigger credit_transactions_no_truncate before truncate on billing_private.credit_transactions_2
+for each statement execute function billing_private.refuse_ledger_change();
+create trigger credit_transactions_no_truncate before truncate on billing_private.credit_transactions_3
 for each statement execute function billing_private.refuse_ledger_change();
 create trigger audit_log_append_only before update or delete on billing.audit_log
 for each row execute function billing_private.refuse_ledger_change();
@@ -131,18 +179,47 @@ create index credit_grants_expiring on billing_private.credit_grant_lots (organi
 where is_open and activated_at is not null;
 create index credit_grants_pending on billing_private.credit_grant_lots (organization_id, effective_at, id)
 where is_open and activated_at is null;
+-- For the job, which looks for what is due in any organization.
+create index credit_grants_expiring_anywhere on billing_private.credit_grant_lots (expires_at)
+where is_open and activated_at is not null;
+create index credit_grants_pending_anywhere on billing_private.credit_grant_lots (effective_at) where is_open and activated_at is null;
 create index credit_grants_scoped on billing_private.credit_grant_lots (organization_id, id) where is_open and is_scoped;
 create index credit_grants_department on billing_private.credit_grant_lots (organization_id, department_id);
 create index credit_grants_id on billing_private.credit_grant_lots (id);
 alter table billing_private.credit_grant_lots enable row level security;
 revoke all on table billing_private.credit_grant_lots from public, anon, authenticated, service_role;
 comment on table billing_private.credit_grant_lots is 'Grants (lots) as stored; clients read billing.credit_grants.';
+comment on column billing_private.credit_grant_lots.organization_id is 'The tenant.';
+comment on column billing_private.credit_grant_lots.id is 'The grant''s id.';
+comment on column billing_private.credit_grant_lots.source is 'Where the credits come from; see the check constraint for the words.';
+comment on column billing_private.credit_grant_lots.source_reference is 'What the source calls it; the same one is granted once.';
+comment on column billing_private.credit_grant_lots.amount is 'Credits granted.';
+comment on column billing_private.credit_grant_lots.remaining is
+'Credits left, including held ones; for the head grant as it was when the head last turned.';
+comment on column billing_private.credit_grant_lots.held is 'What open holds have claimed of it.';
+comment on column billing_private.credit_grant_lots.priority is 'Lower is spent first; 100 by default.';
+comment on column billing_private.credit_grant_lots.department_id is 'The only department that may spend it; null: all.';
+comment on column billing_private.credit_grant_lots.agent_types is 'The only agent types for which it may be spent; null: all.';
+comment on column billing_private.credit_grant_lots.is_scoped is 'Whether it has a department or agent types.';
+comment on column billing_private.credit_grant_lots.unit_cost is 'Money paid for one credit, in the smallest unit of the currency; 0: given.';
+comment on column billing_private.credit_grant_lots.currency is 'Currency of unit_cost; null for given credits.';
+comment on column billing_private.credit_grant_lots.effective_at is 'First instant at which it can be spent.';
+comment on column billing_private.credit_grant_lots.expires_at is 'First instant at which it no longer can; infinity: never.';
+comment on column billing_private.credit_grant_lots.activated_at is 'When its `grant` entry was dated; null: still to come.';
+comment on column billing_private.credit_grant_lots.is_open is 'Whether something is, or will be, left to spend or to expire.';
+comment on column billing_private.credit_grant_lots.closed_reason is 'Why nothing is left: spent, expired, debt_repaid and so on; null: open.';
+comment on column billing_private.credit_grant_lots.parent_grant_id is 'The grant from which this one was split or rolled over.';
+comment on column billing_private.credit_grant_lots.transaction_id is
+'The entry that booked it: `grant`, or `schedule` when it was still to come.';
+comment on column billing_private.credit_grant_lots.metadata is 'The granter''s own object, at most 8 kB.';
+comment on column billing_private.credit_grant_lots.created_at is 'When it was granted, in the organization''s time.';
 
 create table billing.credit_holds (
   organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   status text not null default 'open',
   amount billing.credit_amount not null,
+  requested_amount numeric,
   metered billing.credit_amount not null default 0,
   captured_amount billing.credit_amount,
   uncollected_amount billing.credit_amount not null default 0,
@@ -170,10 +247,34 @@ create table billing.credit_holds (
 create unique index credit_holds_idempotency_key_unique on billing.credit_holds (organization_id, idempotency_key)
 where idempotency_key is not null;
 create index credit_holds_expiring on billing.credit_holds (organization_id, expires_at, id) where status = 'open';
+create index credit_holds_expiring_anywhere on billing.credit_holds (expires_at) where status = 'open';
 create index credit_holds_id on billing.credit_holds (id);
 alter table billing.credit_holds enable row level security;
 revoke all on table billing.credit_holds from public, anon, authenticated, service_role;
 comment on table billing.credit_holds is 'Credits reserved for runs of unknown cost.';
+comment on column billing.credit_holds.organization_id is 'The tenant.';
+comment on column billing.credit_holds.id is 'The hold''s id.';
+comment on column billing.credit_holds.status is 'open, captured, released or expired; resolved once.';
+comment on column billing.credit_holds.amount is 'Credits reserved.';
+comment on column billing.credit_holds.metered is 'Credits that the run has reported as used so far; captured if the hold expires.';
+comment on column billing.credit_holds.captured_amount is 'Credits charged at the end; null: not captured.';
+comment on column billing.credit_holds.uncollected_amount is 'What a capture could not charge under the policy up_to_available.';
+comment on column billing.credit_holds.agent_type is 'The kind of agent.';
+comment on column billing.credit_holds.action is 'What it does.';
+comment on column billing.credit_holds.quantities is 'What the caller counted when reserving, by metric.';
+comment on column billing.credit_holds.price_ids is 'The price rows that the hold has fixed.';
+comment on column billing.credit_holds.grant_ids is 'The grants that it has claimed.';
+comment on column billing.credit_holds.grant_amounts is 'How much of each, in the order of grant_ids.';
+comment on column billing.credit_holds.department_id is 'The department that will be charged.';
+comment on column billing.credit_holds.user_id is 'The member who took it; null: an agent or the service.';
+comment on column billing.credit_holds.agent_key_id is 'The agent key that took it; null: a member or the service.';
+comment on column billing.credit_holds.run_id is 'The run for which it was taken.';
+comment on column billing.credit_holds.idempotency_key is 'The caller''s key, unique among the organization''s holds.';
+comment on column billing.credit_holds.capture_transaction_id is 'The entry that captured it.';
+comment on column billing.credit_holds.metadata is 'The caller''s own object, at most 8 kB.';
+comment on column billing.credit_holds.expires_at is 'First instant at which it expires by itself.';
+comment on column billing.credit_holds.resolved_at is 'When it was captured, released or expired; null: open.';
+comment on column billing.credit_holds.created_at is 'When it was taken.';
 
 create table billing.credit_limits (
   organization_id uuid not null,
@@ -200,6 +301,17 @@ create index credit_limits_id on billing.credit_limits (id);
 alter table billing.credit_limits enable row level security;
 revoke all on table billing.credit_limits from public, anon, authenticated, service_role;
 comment on table billing.credit_limits is 'Windowed caps on an organization, department, member, agent type, agent key or run.';
+comment on column billing.credit_limits.organization_id is 'The tenant.';
+comment on column billing.credit_limits.id is 'The limit''s id.';
+comment on column billing.credit_limits.subject_type is 'What is limited: organization, department, member, agent_type, agent_key or run.';
+comment on column billing.credit_limits.subject_id is 'Which one: an id, the key id, or the name of an agent type or run.';
+comment on column billing.credit_limits.amount is 'Credits that may be consumed in each window; 0 blocks.';
+comment on column billing.credit_limits.limit_window is 'day, week (from Monday), month or lifetime, in the limit''s time zone.';
+comment on column billing.credit_limits.mode is 'hard refuses, soft lets pass and tells once a window, ask parks for an approval.';
+comment on column billing.credit_limits.timezone is 'IANA name of the zone in which windows begin.';
+comment on column billing.credit_limits.alert_at is 'Shares of the amount (0 to 1) at which people are told, once a window.';
+comment on column billing.credit_limits.created_at is 'When it was first set.';
+comment on column billing.credit_limits.updated_at is 'When it was last edited; editing resets no counter.';
 
 -- One counter a limit and window. No job resets it: a new window has a new row.
 create table billing_private.credit_limit_counters (
@@ -214,6 +326,10 @@ create table billing_private.credit_limit_counters (
 alter table billing_private.credit_limit_counters enable row level security;
 revoke all on table billing_private.credit_limit_counters from public, anon, authenticated, service_role;
 comment on table billing_private.credit_limit_counters is 'What each limit has used in each of its windows.';
+comment on column billing_private.credit_limit_counters.organization_id is 'The tenant.';
+comment on column billing_private.credit_limit_counters.limit_id is 'The limit.';
+comment on column billing_private.credit_limit_counters.window_start is 'First instant of the window; -infinity for a lifetime limit.';
+comment on column billing_private.credit_limit_counters.used is 'Credits consumed by the subject in the window.';
 
 create table billing.credit_approvals (
   organization_id uuid not null,
@@ -242,6 +358,23 @@ create index credit_approvals_limit on billing.credit_approvals (organization_id
 alter table billing.credit_approvals enable row level security;
 revoke all on table billing.credit_approvals from public, anon, authenticated, service_role;
 comment on table billing.credit_approvals is 'Spends that a limit in mode `ask` has parked, and what was decided.';
+comment on column billing.credit_approvals.organization_id is 'The tenant.';
+comment on column billing.credit_approvals.id is 'The approval''s id.';
+comment on column billing.credit_approvals.limit_id is 'The limit that parked the spend.';
+comment on column billing.credit_approvals.status is 'pending, approved or rejected.';
+comment on column billing.credit_approvals.required is 'Credits that the parked spend needs.';
+comment on column billing.credit_approvals.additional is 'Credits that the approval adds to the limit for the window; null: not decided.';
+comment on column billing.credit_approvals.window_start is 'First instant of the window that was full.';
+comment on column billing.credit_approvals.idempotency_key is 'The key of the parked spend, under which it may be sent again.';
+comment on column billing.credit_approvals.agent_type is 'The kind of agent.';
+comment on column billing.credit_approvals.action is 'What it wanted to do.';
+comment on column billing.credit_approvals.department_id is 'The department that would be charged.';
+comment on column billing.credit_approvals.user_id is 'The member who asked; null: an agent or the service.';
+comment on column billing.credit_approvals.agent_key_id is 'The agent key that asked; null: a member or the service.';
+comment on column billing.credit_approvals.run_id is 'The run that asked.';
+comment on column billing.credit_approvals.resolved_by is 'Who decided.';
+comment on column billing.credit_approvals.resolved_at is 'When it was decided; null: pending.';
+comment on column billing.credit_approvals.created_at is 'When the spend was parked.';
 
 -- Usage by day (UTC), folded behind the ledger up to a watermark in its sequence; readers add the tail that is not folded yet.
 create table billing.credit_usage_daily (
@@ -261,6 +394,16 @@ create table billing.credit_usage_daily (
 alter table billing.credit_usage_daily enable row level security;
 revoke all on table billing.credit_usage_daily from public, anon, authenticated, service_role;
 comment on table billing.credit_usage_daily is 'Consumption by UTC day, net of refunds, folded up to billing_private.credit_usage_watermarks.';
+comment on column billing.credit_usage_daily.organization_id is 'The tenant.';
+comment on column billing.credit_usage_daily.usage_date is 'Day in UTC.';
+comment on column billing.credit_usage_daily.agent_type is 'The kind of agent.';
+comment on column billing.credit_usage_daily.action is 'What it did.';
+comment on column billing.credit_usage_daily.department_id is 'The department charged; null: none.';
+comment on column billing.credit_usage_daily.user_id is 'The member who spent; null: an agent or the service.';
+comment on column billing.credit_usage_daily.agent_key_id is 'The agent key that spent; null: a member or the service.';
+comment on column billing.credit_usage_daily.model is 'The spends'' metadata.model; null: not given.';
+comment on column billing.credit_usage_daily.amount is 'Credits consumed on the day, less what was refunded on it.';
+comment on column billing.credit_usage_daily.consumption_count is 'Number of consumptions.';
 
 create table billing_private.credit_usage_watermarks (
   organization_id uuid not null primary key,
@@ -269,3 +412,5 @@ create table billing_private.credit_usage_watermarks (
 alter table billing_private.credit_usage_watermarks enable row level security;
 revoke all on table billing_private.credit_usage_watermarks from public, anon, authenticated, service_role;
 comment on table billing_private.credit_usage_watermarks is 'Up to which sequence each organization''s usage has been folded into credit_usage_daily.';
+comment on column billing_private.credit_usage_watermarks.organization_id is 'The tenant.';
+comment on column billing_private.credit_usage_watermarks.folded_sequence is 'The last ledger sequence that credit_usage_daily contains.';

@@ -18,6 +18,19 @@ end
 $$;
 revoke all on function billing_private.transaction_id(bigint, bigint) from public;
 
+-- The sequence in a transaction's id.
+create function billing_private.transaction_sequence(p_transaction_id uuid)
+returns bigint
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return ('x' || substr(replace(p_transaction_id::text, '-', ''), 17))::bit(64)::bigint & 9223372036854775807;
+end
+$$;
+revoke all on function billing_private.transaction_sequence(uuid) from public;
+
 -- The transaction of an id, or no row. Unknown, malformed and foreign ids alike find nothing.
 create function billing_private.find_transaction(p_transaction_id uuid)
 returns setof billing.credit_transactions
@@ -28,8 +41,7 @@ as $$
   select t.*
   from billing.organizations as o
   inner join billing.credit_transactions as t
-    on t.organization_id = o.organization_id
-    and t.sequence = ('x' || substr(replace(p_transaction_id::text, '-', ''), 17))::bit(64)::bigint & 9223372036854775807
+    on t.organization_id = o.organization_id and t.sequence = billing_private.transaction_sequence(p_transaction_id)
   where o.ledger_number = ('x' || substr(replace(p_transaction_id::text, '-', ''), 1, 12))::bit(48)::bigint
     and t.id = p_transaction_id
 $$;
@@ -125,8 +137,8 @@ as $$
 $$;
 revoke all on function billing_private.burn_down(uuid, uuid, text) from public;
 
--- Appends one entry other than a consumption and returns it as the new tail. Under the lock, after settle(): the new tail has no head, so the
--- next spend looks the grants up again.
+-- Appends one entry (all but plain consumptions, which book_consumption inserts itself) and returns it as the new tail. Under the lock, after
+-- settle(): the new tail has no head, so the next spend looks the grants up again.
 create function billing_private.append_entry(
   p_tail billing.credit_transactions, p_kind text, p_amount numeric, p_created_at timestamptz,
   p_grant_ids uuid[], p_grant_amounts numeric[],
@@ -142,7 +154,7 @@ begin
   insert into billing.credit_transactions (
     organization_id, sequence, created_at, turn_at, id, has_scoped_grants, kind, amount, balance_after, held_after, debt_after,
     grant_ids, grant_amounts, department_id, user_id, hold_id, source_transaction_id, agent_type, action, agent_key_id, run_id,
-    idempotency_key, reason, metadata, announced_at
+    idempotency_key, reason, metadata, announced_at, quantities, requested_amount, price_ids, limits
   )
   select
     p_tail.organization_id, p_tail.sequence + 1, greatest(p_created_at, p_tail.created_at), '-infinity',
@@ -152,7 +164,10 @@ begin
     (p_detail ->> 'department_id')::uuid, (p_detail ->> 'user_id')::uuid, (p_detail ->> 'hold_id')::uuid,
     (p_detail ->> 'source_transaction_id')::uuid, p_detail ->> 'agent_type', p_detail ->> 'action', p_detail ->> 'agent_key_id',
     p_detail ->> 'run_id', p_detail ->> 'idempotency_key', p_detail ->> 'reason', p_detail -> 'metadata',
-    billing_private.announce_ledger(p_tail.organization_id, p_tail.sequence + 1, p_tail.announced_at)
+    billing_private.announce_ledger(p_tail.organization_id, p_tail.sequence + 1, p_tail.announced_at),
+    nullif(p_detail -> 'quantities', 'null'), (p_detail ->> 'requested_amount')::numeric,
+    (select array_agg(i.price_id::bigint) from jsonb_array_elements_text(p_detail -> 'price_ids') as i (price_id)),
+    nullif(p_detail -> 'limits', 'null')
   from billing.organizations as o
   where o.organization_id = p_tail.organization_id
   returning * into v_entry;
@@ -239,41 +254,75 @@ end
 $$;
 revoke all on function billing_private.expire_grant(billing.credit_transactions, billing_private.credit_grant_lots) from public;
 
--- Books all that fell due up to p_now, in the order in which it fell due (at one instant: expiries, then activations), so that the ledger is
--- the same whether this runs each minute, inside the next spend, or once a year. Returns the tail, without a head. Under the lock.
+-- What falls due by itself, with the order within one instant: holds end (1), then grants (2), then grants begin (3).
+create type billing_private.due_event as (
+  rank integer,
+  due_at timestamptz,
+  id uuid
+);
+
+-- The next event that is due up to p_now, or null.
+create function billing_private.next_due_event(p_organization_id uuid, p_now timestamptz)
+returns billing_private.due_event
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_event billing_private.due_event;
+begin
+  select e.rank, e.due_at, e.id into v_event
+  from (
+    (
+      select 1 as rank, h.expires_at as due_at, h.id from billing.credit_holds as h
+      where h.organization_id = p_organization_id and h.status = 'open' and h.expires_at <= p_now
+      order by h.expires_at, h.id limit 1
+    )
+    union all
+    (
+      select 2, g.expires_at, g.id from billing_private.credit_grant_lots as g
+      where g.organization_id = p_organization_id and g.is_open and g.activated_at is not null and g.expires_at <= p_now
+      order by g.expires_at, g.id limit 1
+    )
+    union all
+    (
+      select 3, g.effective_at, g.id from billing_private.credit_grant_lots as g
+      where g.organization_id = p_organization_id and g.is_open and g.activated_at is null and g.effective_at <= p_now
+      order by g.effective_at, g.id limit 1
+    )
+  ) as e
+  order by e.due_at, e.rank, e.id
+  limit 1;
+  return v_event;
+end
+$$;
+revoke all on function billing_private.next_due_event(uuid, timestamptz) from public;
+
+-- Books all that fell due up to p_now, in the order in which it fell due, so that the ledger is the same whether this runs each minute, inside
+-- the next spend, or once a year. Returns the tail, without a head. Under the lock.
 create function billing_private.settle(p_tail billing.credit_transactions, p_now timestamptz)
 returns billing.credit_transactions
 language plpgsql
 set search_path = ''
 as $$
 declare
+  v_event billing_private.due_event;
   v_grant billing_private.credit_grant_lots;
 begin
   p_tail := billing_private.write_back_head(p_tail);
   loop
-    select due.* into v_grant
-    from (
-      (
-        select g.* from billing_private.credit_grant_lots as g
-        where g.organization_id = p_tail.organization_id and g.is_open and g.activated_at is not null and g.expires_at <= p_now
-        order by g.expires_at, g.id limit 1
-      )
-      union all
-      (
-        select g.* from billing_private.credit_grant_lots as g
-        where g.organization_id = p_tail.organization_id and g.is_open and g.activated_at is null and g.effective_at <= p_now
-        order by g.effective_at, g.id limit 1
-      )
-    ) as due
-    order by
-      case when due.activated_at is null then due.effective_at else due.expires_at end,
-      due.activated_at is null, due.id
-    limit 1;
-    exit when not found;
-    if v_grant.activated_at is null then
-      p_tail := billing_private.activate_grant(p_tail, v_grant, v_grant.effective_at);
-    else
+    v_event := billing_private.next_due_event(p_tail.organization_id, p_now);
+    exit when v_event.id is null;
+    if v_event.rank = 1 then
+      p_tail := billing_private.expire_hold(p_tail, v_event.id);
+      continue;
+    end if;
+    select g.* into v_grant from billing_private.credit_grant_lots as g
+    where g.organization_id = p_tail.organization_id and g.id = v_event.id;
+    if v_event.rank = 2 then
       p_tail := billing_private.expire_grant(p_tail, v_grant);
+    else
+      p_tail := billing_private.activate_grant(p_tail, v_grant, v_event.due_at);
     end if;
   end loop;
   return p_tail;
@@ -281,7 +330,7 @@ end
 $$;
 revoke all on function billing_private.settle(billing.credit_transactions, timestamptz) from public;
 
--- The first instant after now at which grants change by themselves: the next expiry or activation.
+-- The first instant at which something changes by itself: the end of a hold or grant, or a grant's beginning.
 create function billing_private.next_turn_at(p_organization_id uuid)
 returns timestamptz
 language plpgsql
@@ -290,6 +339,11 @@ set search_path = ''
 as $$
 begin
   return least(
+    (
+      select h.expires_at from billing.credit_holds as h
+      where h.organization_id = p_organization_id and h.status = 'open'
+      order by h.expires_at, h.id limit 1
+    ),
     (
       select g.expires_at from billing_private.credit_grant_lots as g
       where g.organization_id = p_organization_id and g.is_open and g.activated_at is not null

@@ -128,6 +128,30 @@ end
 $$;
 revoke all on function billing_private.identify_spender(uuid, uuid, text) from public;
 
+-- Whether a spender has kept their standing while waiting for the lock: the key not revoked, the member not removed. Under the lock.
+create function billing_private.has_standing(p_spender billing_private.spender)
+returns boolean
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  if p_spender.kind = 'agent' then
+    return exists (
+      select 1 from billing.agent_keys as k
+      where k.organization_id = p_spender.organization_id and k.key_id = p_spender.agent_key_id and k.revoked_at is null
+    );
+  elsif p_spender.kind = 'member' then
+    return exists (
+      select 1 from billing.organization_members as m
+      where m.organization_id = p_spender.organization_id and m.user_id = p_spender.user_id
+    );
+  end if;
+  return true;
+end
+$$;
+revoke all on function billing_private.has_standing(billing_private.spender) from public;
+
 -- What an action costs now.
 create type billing_private.quote as (
   price_ids bigint[],
@@ -235,7 +259,7 @@ begin
       'caller_priced', c.caller_priced, 'effective_from', c.effective_from
     ) order by c.metric), '[]'),
     'quantities', coalesce(p_quantities, '{}') || case when p_quantities ? 'call' then '{}' else '{"call": 1}'::jsonb end,
-    'exact_amount', coalesce(sum(q.line), 0)
+    'exact_amount', coalesce(sum(q.line), p_requested_amount, 0)
   )
   from billing.agent_action_costs as c
   cross join lateral (

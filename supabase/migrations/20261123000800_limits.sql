@@ -115,26 +115,111 @@ end
 $$;
 revoke all on function billing_private.count_against_limits(uuid, billing_private.applicable_limit[], numeric) from public;
 
--- What a subject consumed since an instant, from the ledger: the first value of a counter that starts within a window.
-create function billing_private.consumed_since(p_organization_id uuid, p_subject_type text, p_subject_id text, p_since timestamptz)
+-- Whether a movement falls under a limit's subject.
+create function billing_private.is_subject(
+  p_subject_type text, p_subject_id text, p_organization_id uuid, p_department_id uuid, p_user_id uuid, p_agent_type text,
+  p_agent_key_id text, p_run_id text
+)
+returns boolean
+language sql
+immutable
+set search_path = ''
+return coalesce(p_subject_id = case p_subject_type
+  when 'organization' then p_organization_id::text
+  when 'department' then p_department_id::text
+  when 'member' then p_user_id::text
+  when 'agent_type' then p_agent_type
+  when 'agent_key' then p_agent_key_id
+  when 'run' then p_run_id
+end, false);
+revoke all on function billing_private.is_subject(text, text, uuid, uuid, uuid, text, text, text) from public;
+
+-- What a limit has used in the window that starts at p_start, from the ledger alone: consumptions and open holds, each in the window in which it
+-- (or the hold it settles) was taken, less what was refunded before the window closed. The first value of a counter, and its proof.
+create function billing_private.used_in_window(p_limit billing.credit_limits, p_start timestamptz)
 returns numeric
 language sql
 stable
 set search_path = ''
 as $$
-  select coalesce(-sum(t.amount), 0)
-  from billing.credit_transactions as t
-  where t.organization_id = p_organization_id and t.kind = 'consume' and t.created_at >= p_since
-    and case p_subject_type
-      when 'organization' then true
-      when 'department' then t.department_id::text = p_subject_id
-      when 'member' then t.user_id::text = p_subject_id
-      when 'agent_type' then t.agent_type = p_subject_id
-      when 'agent_key' then t.agent_key_id = p_subject_id
-      when 'run' then t.run_id = p_subject_id
-    end
+  with edge as (
+    select coalesce(billing_private.window_end(p_limit.limit_window, p_limit.timezone, p_start), 'infinity') as ends_at
+  ),
+  movements as (
+    select coalesce(h.created_at, t.created_at) as taken_at, -t.amount::numeric as amount, t.organization_id, t.department_id, t.user_id,
+      t.agent_type, t.agent_key_id, t.run_id
+    from billing.credit_transactions as t
+    left join billing.credit_holds as h on h.organization_id = t.organization_id and h.id = t.hold_id
+    where t.organization_id = p_limit.organization_id and t.kind = 'consume' and t.created_at >= p_start
+    union all
+    select h.created_at, h.amount::numeric, h.organization_id, h.department_id, h.user_id, h.agent_type, h.agent_key_id, h.run_id
+    from billing.credit_holds as h
+    where h.organization_id = p_limit.organization_id and h.status = 'open'
+    union all
+    select coalesce(h.created_at, c.created_at), -r.amount::numeric, r.organization_id, r.department_id, r.user_id, r.agent_type,
+      r.agent_key_id, r.run_id
+    from billing.credit_transactions as r
+    inner join billing.credit_transactions as c
+      on c.organization_id = r.organization_id and c.sequence = billing_private.transaction_sequence(r.source_transaction_id)
+    left join billing.credit_holds as h on h.organization_id = c.organization_id and h.id = c.hold_id
+    cross join edge
+    where r.organization_id = p_limit.organization_id and r.kind = 'refund' and r.created_at >= p_start and r.created_at < edge.ends_at
+  )
+  select coalesce(sum(m.amount), 0)
+  from movements as m
+  cross join edge
+  where m.taken_at >= p_start and m.taken_at < edge.ends_at
+    and billing_private.is_subject(
+      p_limit.subject_type, p_limit.subject_id, m.organization_id, m.department_id, m.user_id, m.agent_type, m.agent_key_id, m.run_id)
 $$;
-revoke all on function billing_private.consumed_since(uuid, text, text, timestamptz) from public;
+revoke all on function billing_private.used_in_window(billing.credit_limits, timestamptz) from public;
+
+-- Moves the counters of the windows that were open at p_taken_at by p_delta, where a counter exists and (for refunds) its window is open still
+-- at p_open_at. Under the lock, by limit id.
+create function billing_private.move_counters(
+  p_subject billing_private.spender, p_agent_type text, p_run_id text, p_taken_at timestamptz, p_delta numeric,
+  p_open_at timestamptz default null
+)
+returns void
+language sql
+set search_path = ''
+as $$
+  update billing_private.credit_limit_counters as c
+  set used = c.used + p_delta
+  from billing.credit_limits as l
+  where l.organization_id = (p_subject).organization_id and c.organization_id = l.organization_id and c.limit_id = l.id
+    and billing_private.is_subject(
+      l.subject_type, l.subject_id, (p_subject).organization_id, (p_subject).department_id, (p_subject).user_id, p_agent_type,
+      (p_subject).agent_key_id, p_run_id)
+    and c.window_start = billing_private.window_start(l.limit_window, l.timezone, p_taken_at)
+    and (p_open_at is null or p_open_at < coalesce(billing_private.window_end(l.limit_window, l.timezone, p_taken_at), 'infinity'))
+$$;
+revoke all on function billing_private.move_counters(
+  billing_private.spender, text, text, timestamptz, numeric, timestamptz
+) from public;
+
+-- A refund gives its amount back to the windows that are still open. Under the lock.
+create function billing_private.give_back_to_limits(p_entry billing.credit_transactions, p_amount numeric, p_now timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_subject billing_private.spender;
+begin
+  v_subject.organization_id := p_entry.organization_id;
+  v_subject.department_id := p_entry.department_id;
+  v_subject.user_id := p_entry.user_id;
+  v_subject.agent_key_id := p_entry.agent_key_id;
+  perform billing_private.move_counters(
+    v_subject, p_entry.agent_type, p_entry.run_id,
+    coalesce((
+      select h.created_at from billing.credit_holds as h where h.organization_id = p_entry.organization_id and h.id = p_entry.hold_id
+    ), p_entry.created_at),
+    -p_amount, p_now);
+end
+$$;
+revoke all on function billing_private.give_back_to_limits(billing.credit_transactions, numeric, timestamptz) from public;
 
 -- The organization to which a limit's subject belongs, or null: the subject must exist, except agent types and runs, which are only names.
 create function billing_private.limit_organization(p_subject_type text, p_subject_id text, p_organization_id uuid)
@@ -229,8 +314,7 @@ begin
     select billing_private.window_start(p_window, p_timezone, billing_private.ledger_now(o.test_clock)) into v_start
     from billing.organizations as o where o.organization_id = v_organization_id;
     insert into billing_private.credit_limit_counters as c (organization_id, limit_id, window_start, used)
-    values (v_organization_id, v_limit.id, v_start,
-      billing_private.consumed_since(v_organization_id, p_subject_type, p_subject_id, v_start))
+    values (v_organization_id, v_limit.id, v_start, billing_private.used_in_window(v_limit, v_start))
     on conflict (organization_id, limit_id, window_start) do update set used = excluded.used;
   end if;
   perform billing_private.audit(v_organization_id, 'set_credit_limit', 'credit_limit', v_limit.id::text, null,

@@ -16,8 +16,26 @@ create type billing.credit_check as (
 comment on type billing.credit_check is
 'Whether a spend would pass: its price, what could be spent on it, and, if not allowed, the slug of the refusal and the limit that blocks.';
 
--- The wallet at p_at, seen from the tail: expiries and activations up to p_at that no sweep has booked are counted as if it had. Activations
--- repay debt in their order; what a grant repaid stays repaid even if the rest of it has expired since.
+-- What the open holds that end by p_at have claimed of each grant, and how much of that was metered and will be captured.
+create function billing_private.due_claims(p_organization_id uuid, p_at timestamptz)
+returns table (grant_id uuid, claimed numeric, metered numeric)
+language sql
+stable
+set search_path = ''
+as $$
+  select c.grant_id, sum(c.amount), sum(greatest(least(c.amount, c.hold_metered - (c.reached - c.amount)), 0))
+  from (
+    select a.grant_id, a.amount, h.metered::numeric as hold_metered, sum(a.amount) over (partition by h.id order by a.place) as reached
+    from billing.credit_holds as h
+    cross join lateral unnest(h.grant_ids, h.grant_amounts) with ordinality as a (grant_id, amount, place)
+    where h.organization_id = p_organization_id and h.status = 'open' and h.expires_at <= p_at
+  ) as c
+  group by c.grant_id
+$$;
+revoke all on function billing_private.due_claims(uuid, timestamptz) from public;
+
+-- The wallet at p_at, seen from the tail: holds and grants that ended and grants that began up to p_at, and that no sweep has booked, are counted
+-- as if it had. Grants that begin repay debt in their order; what a grant repaid stays repaid even if the rest of it has expired since.
 create function billing_private.wallet_at(p_tail billing.credit_transactions, p_at timestamptz)
 returns billing_private.wallet
 language plpgsql
@@ -27,32 +45,71 @@ as $$
 declare
   v_wallet billing_private.wallet;
   v_due record;
+  v_repaid numeric;
 begin
   v_wallet := (p_tail.balance_after, p_tail.held_after, p_tail.debt_after);
   if p_tail.head_grant_id is not null and p_at < p_tail.turn_at then
     return v_wallet;
   end if;
+  if p_tail.held_after > 0 then
+    select v_wallet.balance - coalesce(sum(h.metered), 0), v_wallet.held - coalesce(sum(h.amount), 0)
+    into v_wallet.balance, v_wallet.held
+    from billing.credit_holds as h
+    where h.organization_id = p_tail.organization_id and h.status = 'open' and h.expires_at <= p_at;
+  end if;
   for v_due in
-    select g.activated_at is null as is_pending, g.amount::numeric as amount, g.expires_at,
-      case when g.id = p_tail.head_grant_id then p_tail.head_available::numeric else g.remaining::numeric - g.held::numeric end as unheld
+    select g.is_open and g.activated_at is null as is_pending, g.amount::numeric as amount, g.expires_at,
+      case
+        when not g.is_open then 0
+        when g.id = p_tail.head_grant_id then p_tail.head_available::numeric
+        else g.remaining::numeric - g.held::numeric
+      end + coalesce(c.claimed - c.metered, 0) as losable
     from billing_private.credit_grant_lots as g
-    where g.organization_id = p_tail.organization_id and g.is_open
-      and ((g.activated_at is null and g.effective_at <= p_at) or (g.activated_at is not null and g.expires_at <= p_at))
+    left join billing_private.due_claims(p_tail.organization_id, p_at) as c on c.grant_id = g.id
+    where g.organization_id = p_tail.organization_id
+      and (
+        (g.is_open and g.activated_at is null and g.effective_at <= p_at)
+        or (g.is_open and g.activated_at is not null and g.expires_at <= p_at)
+        or (not g.is_open and g.held > 0 and c.grant_id is not null)
+      )
     order by case when g.activated_at is null then g.effective_at else g.expires_at end, g.activated_at is null, g.id
   loop
     if v_due.is_pending then
-      v_due.unheld := v_due.amount - least(v_wallet.debt, v_due.amount);
-      v_wallet.debt := v_wallet.debt - least(v_wallet.debt, v_due.amount);
+      v_repaid := least(v_wallet.debt, v_due.amount);
+      v_wallet.debt := v_wallet.debt - v_repaid;
       v_wallet.balance := v_wallet.balance + v_due.amount;
-    end if;
-    if v_due.expires_at <= p_at then
-      v_wallet.balance := v_wallet.balance - v_due.unheld;
+      if v_due.expires_at <= p_at then
+        v_wallet.balance := v_wallet.balance - (v_due.amount - v_repaid);
+      end if;
+    else
+      v_wallet.balance := v_wallet.balance - v_due.losable;
     end if;
   end loop;
   return v_wallet;
 end
 $$;
 revoke all on function billing_private.wallet_at(billing.credit_transactions, timestamptz) from public;
+
+-- What grants could pay for a spender at p_at, whatever the debt: a sum over open grants, for refusals and quotes, never for a decision to pay.
+-- Holds and grants that ended or began unswept are counted as they are at p_at.
+create function billing_private.eligible_credits(p_tail billing.credit_transactions, p_department_id uuid, p_agent_type text, p_at timestamptz)
+returns numeric
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(sum(
+    case when g.id = p_tail.head_grant_id then p_tail.head_available::numeric else g.remaining::numeric - g.held::numeric end
+    + coalesce(c.claimed - c.metered, 0)
+  ), 0)
+  from billing_private.credit_grant_lots as g
+  left join billing_private.due_claims(p_tail.organization_id, p_at) as c on c.grant_id = g.id
+  where g.organization_id = p_tail.organization_id and g.is_open
+    and g.effective_at <= p_at and g.expires_at > p_at
+    and (g.department_id is null or g.department_id = p_department_id)
+    and (g.agent_types is null or p_agent_type = any(g.agent_types))
+$$;
+revoke all on function billing_private.eligible_credits(billing.credit_transactions, uuid, text, timestamptz) from public;
 
 -- The last entry dated at or before p_at, or the empty wallet. Entries are dated in the order of their sequence, so a bisection over the
 -- primary key finds it without an index on time.
@@ -140,7 +197,8 @@ end
 $$;
 revoke all on function billing_private.readable_organization(uuid) from public;
 
--- What each grant had at an entry: what it has now, plus what later entries took (and minus what they gave).
+-- What each grant had at an entry: what it has now, plus what later entries took (and minus what they gave). Of the present, what is held is left
+-- out, for it does not expire; of the past, entries do not tell what was held.
 create function billing_private.grants_at(p_tail billing.credit_transactions, p_sequence bigint)
 returns table (grant_id uuid, unheld numeric, effective_at timestamptz, expires_at timestamptz, amount numeric, is_pending boolean)
 language sql
@@ -157,6 +215,7 @@ as $$
   select
     g.id,
     case when g.id = p_tail.head_grant_id then p_tail.head_available::numeric else g.remaining::numeric - g.held::numeric end
+    + case when p_sequence < p_tail.sequence then g.held::numeric else 0 end
     - coalesce(m.amount, 0),
     g.effective_at, g.expires_at, g.amount::numeric, g.activated_at is null
   from billing_private.credit_grant_lots as g
@@ -273,3 +332,12 @@ revoke all on table billing.credit_balances from public, anon, authenticated, se
 grant select on table billing.credit_balances to authenticated, service_role;
 comment on view billing.credit_balances is
 'The live wallet of each organization the caller belongs to: a view over the last ledger entry, so that it can never disagree with the ledger.';
+comment on column billing.credit_balances.organization_id is 'The tenant.';
+comment on column billing.credit_balances.balance is 'Credits left of active grants, less debt; below 0 when more is owed than there is.';
+comment on column billing.credit_balances.held is 'Credits that open holds have claimed.';
+comment on column billing.credit_balances.available is 'balance less held.';
+comment on column billing.credit_balances.debt is 'Credits owed, which the next grant repays first.';
+comment on column billing.credit_balances.restricted_reason is 'Why spending is refused (past_due, dispute, paused); null: it is not.';
+comment on column billing.credit_balances.is_blocked is 'Whether every spend above 0 would be refused: nothing available, or restricted.';
+comment on column billing.credit_balances.sequence is 'The last ledger entry; 0: none yet.';
+comment on column billing.credit_balances.updated_at is 'When the last entry counts; null: none yet.';

@@ -75,25 +75,6 @@ return rtrim(billing_private.setting('app_url', 'http://127.0.0.1:5173'), '/')
 || '/organizations/' || p_organization_id::text || '/billing?topup=1';
 revoke all on function billing_private.topup_url(uuid) from public;
 
--- What grants could pay for this spender now, whatever the debt: a sum over open grants, for refusals and quotes, never for a decision to pay.
--- Grants that came into force or ended unswept are counted as they are at p_at.
-create function billing_private.eligible_credits(p_tail billing.credit_transactions, p_department_id uuid, p_agent_type text, p_at timestamptz)
-returns numeric
-language sql
-stable
-set search_path = ''
-as $$
-  select coalesce(sum(
-    case when g.id = p_tail.head_grant_id then p_tail.head_available::numeric else g.remaining::numeric - g.held::numeric end
-  ), 0)
-  from billing_private.credit_grant_lots as g
-  where g.organization_id = p_tail.organization_id and g.is_open
-    and g.effective_at <= p_at and g.expires_at > p_at
-    and (g.department_id is null or g.department_id = p_department_id)
-    and (g.agent_types is null or p_agent_type = any(g.agent_types))
-$$;
-revoke all on function billing_private.eligible_credits(billing.credit_transactions, uuid, text, timestamptz) from public;
-
 create function billing_private.refuse_insufficient(
   p_organization_id uuid, p_required numeric, p_available numeric, p_balance numeric, p_held numeric
 )
@@ -149,16 +130,11 @@ begin
     end if;
   end if;
   -- Revocation and removal take the same lock: no success after their commit.
-  if (p_spender.kind = 'agent' and not exists (
-    select 1 from billing.agent_keys as k
-    where k.organization_id = p_spender.organization_id and k.key_id = p_spender.agent_key_id and k.revoked_at is null
-  )) then
-    return (null, 401, 'agent_key_invalid', null)::billing_private.spend_outcome;
-  elsif p_spender.kind = 'member' and not exists (
-    select 1 from billing.organization_members as m
-    where m.organization_id = p_spender.organization_id and m.user_id = p_spender.user_id
-  ) then
-    return (null, 403, 'not_authorized', null)::billing_private.spend_outcome;
+  if not billing_private.has_standing(p_spender) then
+    return (
+      null, case p_spender.kind when 'agent' then 401 else 403 end,
+      case p_spender.kind when 'agent' then 'agent_key_invalid' else 'not_authorized' end, null
+    )::billing_private.spend_outcome;
   end if;
   if v_organization.restricted_reason is not null then
     return (null, 402, 'billing_restricted', jsonb_build_object('reason', v_organization.restricted_reason))::billing_private.spend_outcome;

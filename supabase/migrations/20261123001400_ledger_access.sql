@@ -57,6 +57,27 @@ revoke all on table billing.credit_grants from public, anon, authenticated, serv
 grant select on table billing.credit_grants to authenticated, service_role;
 comment on view billing.credit_grants is
 'Grants (lots) of credits with what is left of each. Owner, admin, billing. remaining includes what open holds have claimed (held).';
+comment on column billing.credit_grants.organization_id is 'The tenant.';
+comment on column billing.credit_grants.id is 'The grant''s id.';
+comment on column billing.credit_grants.source is 'Where the credits come from; see the check constraint for the words.';
+comment on column billing.credit_grants.source_reference is 'What the source calls it; the same one is granted once.';
+comment on column billing.credit_grants.amount is 'Credits granted.';
+comment on column billing.credit_grants.remaining is 'Credits left now, including what open holds have claimed.';
+comment on column billing.credit_grants.held is 'What open holds have claimed of it.';
+comment on column billing.credit_grants.priority is 'Lower is spent first; 100 by default.';
+comment on column billing.credit_grants.department_id is 'The only department that may spend it; null: all.';
+comment on column billing.credit_grants.agent_types is 'The only agent types for which it may be spent; null: all.';
+comment on column billing.credit_grants.unit_cost is 'Money paid for one credit, in the smallest unit of the currency; 0: given.';
+comment on column billing.credit_grants.currency is 'Currency of unit_cost; null for given credits.';
+comment on column billing.credit_grants.effective_at is 'First instant at which it can be spent.';
+comment on column billing.credit_grants.expires_at is 'First instant at which it no longer can be spent; null: never.';
+comment on column billing.credit_grants.activated_at is 'When its `grant` entry was dated; null: still to come.';
+comment on column billing.credit_grants.is_open is 'Whether something is, or will be, left to spend or to expire.';
+comment on column billing.credit_grants.closed_reason is 'Why nothing is left: spent, expired, debt_repaid and so on; null: open.';
+comment on column billing.credit_grants.parent_grant_id is 'The grant from which this one was split or rolled over.';
+comment on column billing.credit_grants.transaction_id is 'The entry that booked it: `grant`, or `schedule` when it was still to come.';
+comment on column billing.credit_grants.metadata is 'The granter''s own object, at most 8 kB.';
+comment on column billing.credit_grants.created_at is 'When it was granted, in the organization''s time.';
 
 create view billing.credit_usage with (security_invoker = true) as
 select
@@ -86,6 +107,26 @@ revoke all on table billing.credit_usage from public, anon, authenticated, servi
 grant select on table billing.credit_usage to authenticated, service_role;
 comment on view billing.credit_usage is
 'Consumptions in full detail: the same rows as credit_transactions of kind `consume`, with amounts positive. explain_transaction tells price and grants.';
+comment on column billing.credit_usage.organization_id is 'The tenant.';
+comment on column billing.credit_usage.transaction_id is 'The ledger entry; explain_transaction answers its receipt.';
+comment on column billing.credit_usage.sequence is 'Place in the organization''s ledger.';
+comment on column billing.credit_usage.created_at is 'When it counts, in the organization''s time.';
+comment on column billing.credit_usage.agent_type is 'The kind of agent.';
+comment on column billing.credit_usage.action is 'What it did.';
+comment on column billing.credit_usage.amount is 'Credits charged.';
+comment on column billing.credit_usage.balance_after is 'The organization''s balance after it.';
+comment on column billing.credit_usage.requested_amount is 'The amount that the caller named, for caller-priced actions; else null.';
+comment on column billing.credit_usage.quantities is 'What the caller counted, by metric; null: only the implied call.';
+comment on column billing.credit_usage.price_ids is 'The price rows (agent_action_costs.id) that were applied.';
+comment on column billing.credit_usage.department_id is 'The department charged; null: none.';
+comment on column billing.credit_usage.user_id is 'The member who spent; null: an agent or the service.';
+comment on column billing.credit_usage.agent_key_id is 'The agent key that spent; null: a member or the service.';
+comment on column billing.credit_usage.run_id is 'The run to which the caller counts it.';
+comment on column billing.credit_usage.hold_id is 'The hold that was captured, if it was one.';
+comment on column billing.credit_usage.model is 'metadata.model, for grouping.';
+comment on column billing.credit_usage.idempotency_key is 'The caller''s key; null: none.';
+comment on column billing.credit_usage.limits is 'What each limit had left after it, as the receipt said.';
+comment on column billing.credit_usage.metadata is 'The caller''s own object.';
 
 grant select on table billing.credit_limits to authenticated, service_role;
 create policy credit_limits_read on billing.credit_limits for select to authenticated
@@ -140,6 +181,19 @@ revoke all on table billing.department_credit_limits from public, anon, authenti
 grant select on table billing.department_credit_limits to authenticated, service_role;
 comment on view billing.department_credit_limits is
 'Limits of departments with what is used in the window that is open now, and when it resets.';
+comment on column billing.department_credit_limits.organization_id is 'The tenant.';
+comment on column billing.department_credit_limits.limit_id is 'The row of credit_limits.';
+comment on column billing.department_credit_limits.department_id is 'The department.';
+comment on column billing.department_credit_limits.department_name is 'Its name.';
+comment on column billing.department_credit_limits.amount is 'Credits that it may consume in each window; 0 blocks.';
+comment on column billing.department_credit_limits.limit_window is 'day, week (from Monday), month or lifetime, in the limit''s time zone.';
+comment on column billing.department_credit_limits.mode is 'hard refuses, soft lets pass and tells once a window, ask parks for an approval.';
+comment on column billing.department_credit_limits.timezone is 'IANA name of the zone in which windows begin.';
+comment on column billing.department_credit_limits.alert_at is 'Shares of the amount at which people are told.';
+comment on column billing.department_credit_limits.used is 'Credits consumed in the window that is open now.';
+comment on column billing.department_credit_limits.remaining is 'amount less used, never below 0.';
+comment on column billing.department_credit_limits.window_start is 'First instant of the window that is open now; null for a lifetime limit.';
+comment on column billing.department_credit_limits.resets_at is 'First instant of the next window; null for a lifetime limit.';
 
 grant select on table billing.credit_usage_daily to authenticated, service_role;
 create policy credit_usage_daily_read on billing.credit_usage_daily for select to authenticated

@@ -30,6 +30,28 @@ create table billing.invoices (
 create unique index invoices_stripe_invoice_id_unique on billing.invoices (stripe_invoice_id);
 create index invoices_newest on billing.invoices (organization_id, created_at desc);
 comment on table billing.invoices is 'Stripe''s invoices for subscriptions. Amounts are in the smallest unit of the currency.';
+comment on column billing.invoices.organization_id is 'The tenant.';
+comment on column billing.invoices.id is 'Our id.';
+comment on column billing.invoices.stripe_invoice_id is 'Stripe''s id (in_…).';
+comment on column billing.invoices.stripe_subscription_id is 'Stripe''s id (sub_…) of what is invoiced.';
+comment on column billing.invoices.number is 'The number on the invoice; null: a draft.';
+comment on column billing.invoices.status is 'draft, open, paid, uncollectible or void.';
+comment on column billing.invoices.billing_reason is 'Why Stripe made it, such as subscription_cycle.';
+comment on column billing.invoices.currency is 'ISO 4217 code in lower case.';
+comment on column billing.invoices.amount_due is 'What is to be paid.';
+comment on column billing.invoices.amount_paid is 'What was paid.';
+comment on column billing.invoices.amount_remaining is 'What is still to be paid.';
+comment on column billing.invoices.total is 'The sum with discounts and tax.';
+comment on column billing.invoices.hosted_invoice_url is 'Stripe''s page of the invoice.';
+comment on column billing.invoices.invoice_pdf is 'Address of the PDF.';
+comment on column billing.invoices.period_start is 'First instant of the invoiced period.';
+comment on column billing.invoices.period_end is 'First instant after it.';
+comment on column billing.invoices.due_date is 'When it must be paid; null: at once.';
+comment on column billing.invoices.paid_at is 'When it was paid; null: it is not.';
+comment on column billing.invoices.livemode is 'Whether it is real money (Stripe''s live mode).';
+comment on column billing.invoices.stripe_fetched_at is 'When this copy was read at Stripe; an older reading never overwrites a newer one.';
+comment on column billing.invoices.created_at is 'When we recorded it.';
+comment on column billing.invoices.updated_at is 'When the copy last changed.';
 alter table billing.invoices enable row level security;
 revoke all on table billing.invoices from public, anon, authenticated, service_role;
 grant select on table billing.invoices to authenticated, service_role;
@@ -55,6 +77,19 @@ create table billing.payment_methods (
 create unique index payment_methods_stripe_payment_method_id_unique on billing.payment_methods (stripe_payment_method_id);
 create unique index payment_methods_one_default on billing.payment_methods (organization_id) where is_default;
 comment on table billing.payment_methods is 'Masked copies of saved cards.';
+comment on column billing.payment_methods.organization_id is 'The tenant.';
+comment on column billing.payment_methods.id is 'Our id.';
+comment on column billing.payment_methods.stripe_payment_method_id is 'Stripe''s id (pm_…).';
+comment on column billing.payment_methods.type is 'Stripe''s type, such as card.';
+comment on column billing.payment_methods.brand is 'Brand of the card.';
+comment on column billing.payment_methods.last4 is 'Its last four digits.';
+comment on column billing.payment_methods.exp_month is 'Month of its expiry, 1 to 12.';
+comment on column billing.payment_methods.exp_year is 'Year of its expiry.';
+comment on column billing.payment_methods.is_default is 'Whether it is charged when nobody is there; one an organization.';
+comment on column billing.payment_methods.detached_at is 'When it was removed; null: it can be charged.';
+comment on column billing.payment_methods.stripe_fetched_at is
+'When this copy was read at Stripe; an older reading never overwrites a newer one.';
+comment on column billing.payment_methods.created_at is 'When we recorded it.';
 alter table billing.payment_methods enable row level security;
 revoke all on table billing.payment_methods from public, anon, authenticated, service_role;
 grant select on table billing.payment_methods to authenticated, service_role;
@@ -80,6 +115,19 @@ create table billing.auto_topups (
   constraint auto_topups_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
 );
 comment on table billing.auto_topups is 'Whether and how an organization buys credits by itself. monthly_cap is in the smallest unit of the currency.';
+comment on column billing.auto_topups.organization_id is 'The tenant.';
+comment on column billing.auto_topups.is_enabled is 'Whether credits are bought without asking.';
+comment on column billing.auto_topups.threshold is 'Buying starts when the available credits are at or below this.';
+comment on column billing.auto_topups.topup_amount is 'Buys so many credits; null: see target_balance.';
+comment on column billing.auto_topups.target_balance is 'Buys up to this balance; null: see topup_amount.';
+comment on column billing.auto_topups.monthly_cap is
+'At most this is charged in a calendar month (UTC), in the smallest unit of the currency; null: no cap.';
+comment on column billing.auto_topups.currency is 'ISO 4217 code in lower case.';
+comment on column billing.auto_topups.consented_by is 'Who agreed to charges without being asked.';
+comment on column billing.auto_topups.consented_at is 'When they did.';
+comment on column billing.auto_topups.consecutive_declines is 'Failed charges in a row; several pause it.';
+comment on column billing.auto_topups.paused_reason is 'Why it is paused; null: it is not.';
+comment on column billing.auto_topups.updated_at is 'When it was last changed.';
 alter table billing.auto_topups enable row level security;
 revoke all on table billing.auto_topups from public, anon, authenticated, service_role;
 grant select on table billing.auto_topups to authenticated, service_role;

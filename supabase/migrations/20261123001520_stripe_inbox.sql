@@ -23,6 +23,19 @@ create index stripe_events_newest on billing_private.stripe_events (received_at 
 alter table billing_private.stripe_events enable row level security;
 revoke all on table billing_private.stripe_events from public, anon, authenticated, service_role;
 comment on table billing_private.stripe_events is 'Every event that Stripe sent us, once, and what became of it.';
+comment on column billing_private.stripe_events.id is 'Stripe''s id (evt_…).';
+comment on column billing_private.stripe_events.type is 'Stripe''s type, such as checkout.session.completed.';
+comment on column billing_private.stripe_events.api_version is 'The version of Stripe''s API in which it was written.';
+comment on column billing_private.stripe_events.livemode is 'Whether it concerns real money.';
+comment on column billing_private.stripe_events.object_id is 'Stripe''s id of the object that it is about.';
+comment on column billing_private.stripe_events.organization_id is 'Whom it concerned; null: not ours, or not applied yet.';
+comment on column billing_private.stripe_events.status is 'received, processed, failed, parked or ignored; see above.';
+comment on column billing_private.stripe_events.attempts is 'How often applying was tried.';
+comment on column billing_private.stripe_events.error is 'Why it last failed, at most 2,000 characters.';
+comment on column billing_private.stripe_events.payload is 'The verified event as received.';
+comment on column billing_private.stripe_events.created_at is 'When Stripe made it.';
+comment on column billing_private.stripe_events.received_at is 'When it first reached us.';
+comment on column billing_private.stripe_events.processed_at is 'When it was applied or found to need nothing; null: it was not.';
 
 create table billing_private.stripe_catalogue (
   subject_type text not null,
@@ -37,3 +50,9 @@ create table billing_private.stripe_catalogue (
 alter table billing_private.stripe_catalogue enable row level security;
 revoke all on table billing_private.stripe_catalogue from public, anon, authenticated, service_role;
 comment on table billing_private.stripe_catalogue is 'Which Stripe product and price stands for a plan or pack, in test and in live mode.';
+comment on column billing_private.stripe_catalogue.subject_type is 'plan or package.';
+comment on column billing_private.stripe_catalogue.subject_id is 'The plan''s or pack''s id.';
+comment on column billing_private.stripe_catalogue.livemode is 'Whether these are the ids of Stripe''s live mode.';
+comment on column billing_private.stripe_catalogue.stripe_product_id is 'Stripe''s id (prod_…).';
+comment on column billing_private.stripe_catalogue.stripe_price_id is 'Stripe''s id (price_…).';
+comment on column billing_private.stripe_catalogue.updated_at is 'When the ids were last written.';

@@ -18,6 +18,16 @@ create table billing.notifications (
 );
 create index notifications_newest on billing.notifications (organization_id, created_at desc);
 comment on table billing.notifications is 'What people of an organization should know: limits reached, payments failed, approvals asked.';
+comment on column billing.notifications.organization_id is 'The tenant.';
+comment on column billing.notifications.id is 'The notification''s id.';
+comment on column billing.notifications.kind is 'What happened, such as limit_nearly_reached.';
+comment on column billing.notifications.severity is 'info, warning or critical.';
+comment on column billing.notifications.dedupe_key is 'What is told under the same key is told once; null: no such rule.';
+comment on column billing.notifications.subject_type is 'What it is about, such as department or payment.';
+comment on column billing.notifications.subject_id is 'Which one, as text.';
+comment on column billing.notifications.details is 'The figures, by kind.';
+comment on column billing.notifications.read_at is 'When somebody marked it as read; null: unread.';
+comment on column billing.notifications.created_at is 'When it was written.';
 alter table billing.notifications enable row level security;
 revoke all on table billing.notifications from public, anon, authenticated, service_role;
 grant select on table billing.notifications to authenticated, service_role;
@@ -38,6 +48,14 @@ create table billing.notification_channels (
   constraint notification_channels_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
 );
 comment on table billing.notification_channels is 'Where notifications are sent besides the dashboard.';
+comment on column billing.notification_channels.organization_id is 'The tenant.';
+comment on column billing.notification_channels.id is 'The channel''s id.';
+comment on column billing.notification_channels.kind is 'email, webhook or slack.';
+comment on column billing.notification_channels.target is 'The address or URL.';
+comment on column billing.notification_channels.events is 'The kinds of notifications sent there; empty: all.';
+comment on column billing.notification_channels.is_enabled is 'Whether anything is sent.';
+comment on column billing.notification_channels.created_by is 'Who set it up.';
+comment on column billing.notification_channels.created_at is 'When it was set up.';
 alter table billing.notification_channels enable row level security;
 revoke all on table billing.notification_channels from public, anon, authenticated, service_role;
 grant select on table billing.notification_channels to authenticated, service_role;

@@ -19,6 +19,13 @@ alter table billing_private.customer_claims enable row level security;
 revoke all on table billing_private.customer_claims from public, anon, authenticated, service_role;
 comment on table billing_private.customer_claims is
 'Who an organization''s Stripe customer will be, and under which idempotency key; also the row that orders an organization''s checkouts.';
+comment on column billing_private.customer_claims.organization_id is 'The tenant.';
+comment on column billing_private.customer_claims.id is 'The idempotency key of the call that makes the customer.';
+comment on column billing_private.customer_claims.livemode is 'Whether the customer is to be made in Stripe''s live mode.';
+comment on column billing_private.customer_claims.email is 'The customer''s address, the same for all workers.';
+comment on column billing_private.customer_claims.name is 'The customer''s name, the same for all workers.';
+comment on column billing_private.customer_claims.must_look_up is 'Whether the customer may exist already, so that a worker looks first.';
+comment on column billing_private.customer_claims.renewed_at is 'When the key was made; Stripe keeps keys for about a day.';
 
 create type billing.customer_claim as (
   organization_id uuid,

@@ -87,11 +87,11 @@ def test_no_credit_is_lost_or_doubled(instance: dict[str, str], agent_key: str) 
     assert sum(run.retries.values()) > 0, "the kills went unnoticed: the test shows nothing"
     with psycopg.connect(instance["DATABASE_URL"], autocommit=True) as connection:
         booked = connection.execute(
-            "select transaction_id::text, amount from billing.credit_transactions where kind = 'consume'"
+            "select transaction_id::text, amount from billing.credit_usage where agent_type = 'TestAgent'"
         ).fetchall()
         assert {row[0] for row in booked} == {receipt["transaction_id"] for receipt in run.receipts.values()}
         assert len(booked) == AGENTS * SPENDS_EACH
-        assert sum(abs(row[1]) for row in booked) == PRICE * len(booked)
+        assert sum(row[1] for row in booked) == PRICE * len(booked)
         balance = connection.execute(
             "select balance from billing.credit_balances as b"
             " join billing.organizations as o using (organization_id) where o.name = 'Chaos'"

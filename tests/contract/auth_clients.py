@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import supabase
 from pydantic import BaseModel
 from supabase_auth.errors import AuthError
 
+import supabase
 from tests.contract.node_driver import NodeDriver
 from tests.contract.target import Json, Target
 
@@ -133,10 +133,10 @@ class JavaScriptAuthClient:
 
     _names = itertools.count()
 
-    def __init__(self, driver: NodeDriver, key: str) -> None:
+    def __init__(self, driver: NodeDriver, key: str, flow: str = "implicit") -> None:
         self._driver = driver
         self._name = f"auth-{next(self._names)}"
-        driver.ask("client", name=self._name, key=key)
+        driver.ask("client", name=self._name, key=key, flow=flow)
 
     def call(self, method: str, *arguments: Any) -> Answer:
         """See AuthClient."""
@@ -186,5 +186,4 @@ def _camel_options(argument: Any) -> Any:
     """The few option names that the two clients spell differently."""
     if not isinstance(argument, dict):
         return argument
-    renamed = {_OPTION_NAMES.get(key, key): _camel_options(value) for key, value in argument.items()}
-    return renamed
+    return {_OPTION_NAMES.get(key, key): _camel_options(value) for key, value in argument.items()}

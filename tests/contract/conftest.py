@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import psycopg
 import pytest
-from psycopg.rows import DictRow, dict_row
 
 from tests.contract.auth_clients import AuthClient, JavaScriptAuthClient, PythonAuthClient
 from tests.contract.mailbox import Mailbox
@@ -16,7 +16,7 @@ from tests.contract.target import PASSWORD, Target, new_email
 
 pytest_plugins = ["tests.contract.realtime_world"]
 
-Database = psycopg.Connection[DictRow]
+Database = psycopg.Connection[dict[str, Any]]
 ClientFactory = Callable[[], AuthClient]
 
 
@@ -50,7 +50,7 @@ def client(make_client: ClientFactory) -> AuthClient:
 
 
 @pytest.fixture(params=["supabase-py", "supabase-js"])
-def service(request: pytest.FixtureRequest, target: Target) -> AuthClient:
+def service_client(request: pytest.FixtureRequest, target: Target) -> AuthClient:
     """A server's client with the secret key, once with each library."""
     if request.param == "supabase-py":
         return PythonAuthClient(target, target.secret_key)
@@ -69,13 +69,6 @@ def mailbox(target: Target) -> Iterator[Mailbox]:
     box = Mailbox(target)
     yield box
     box.close()
-
-
-@pytest.fixture
-def database(target: Target) -> Iterator[Database]:
-    """A connection as `postgres`, each statement its own transaction."""
-    with psycopg.connect(target.database_url, autocommit=True, row_factory=dict_row) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import supabase
 from realtime import AsyncRealtimeChannel, RealtimeSubscribeStates
 
+import supabase
 from tests.contract.node_driver import DriverError, NodeDriver
 from tests.contract.target import Json, Target
 
@@ -79,7 +80,7 @@ class PythonRealtimeClient:
             "presence": {"key": ""},
             **config,
         }
-        channel = self._client.channel(topic, {"config": options})  # type: ignore[typeddict-item]
+        channel = self._client.channel(topic, {"config": options})  # type: ignore[arg-type]
         channel.on_broadcast("*", lambda message: queues["broadcast"].put_nowait(dict(message)))
         channel.on_system(lambda message: queues["system"].put_nowait(_plain(message)))
         if with_presence:
@@ -89,6 +90,9 @@ class PythonRealtimeClient:
         def joined(status: RealtimeSubscribeStates, error: Exception | None) -> None:
             if not outcome.done():
                 outcome.set_result(Joined(status.value, str(error or "")))
+            elif status is RealtimeSubscribeStates.CHANNEL_ERROR and error is not None:
+                # supabase-py hands system messages with an error to this callback, as JSON text.
+                queues["system"].put_nowait(json.loads(str(error)))
 
         await channel.subscribe(joined)
         self._channels[topic] = (channel, queues)

@@ -17,17 +17,18 @@ from tests.contract.node_driver import NodeDriver
 from tests.contract.realtime_clients import JavaScriptRealtimeClient, PythonRealtimeClient, RealtimeClient
 from tests.contract.target import PASSWORD, Json, Target, new_email
 
+_OWN_TOPIC = "split_part((select realtime.topic()), ':', 3) = (select auth.uid())::text"
+_FAILING = "1 / (0 * length((select realtime.topic()))) = 1"
 _RULES = {
-    "select": "split_part((select realtime.topic()), ':', 3) = (select auth.uid())::text"
-    " and case when (select realtime.topic()) like 'contract-broken:%' then 1 / length('') = 1 else true end",
-    "insert": "split_part((select realtime.topic()), ':', 3) = (select auth.uid())::text"
-    " and (select realtime.topic()) like 'contract-rw:%'",
+    "select": f"{_OWN_TOPIC} and case when (select realtime.topic()) like 'contract-broken:%'"
+    f" then {_FAILING} else true end",
+    "insert": f"{_OWN_TOPIC} and (select realtime.topic()) like 'contract-rw:%'",
 }
 
 
 @pytest.fixture(scope="session")
 def rules(target: Target) -> Iterator[None]:
-    """Policies on realtime.messages: the owner of a topic `…:…:<user id>` may read it, and write `contract-rw`."""
+    """Policies: the owner of a topic `<kind>:…:<user id>` may read it, and write it if `contract-rw`."""
     suffix = secrets.token_hex(4)
     with psycopg.connect(target.database_url, autocommit=True) as connection:
         for command, rule in _RULES.items():
@@ -35,9 +36,9 @@ def rules(target: Target) -> Iterator[None]:
             connection.execute(
                 sql.SQL("create policy {} on realtime.messages for {} to authenticated {} ({})").format(
                     sql.Identifier(f"contract_{command}_{suffix}"),
-                    sql.SQL(command),  # type: ignore[arg-type]
-                    sql.SQL(clause),  # type: ignore[arg-type]
-                    sql.SQL(rule),  # type: ignore[arg-type]
+                    sql.SQL(command),
+                    sql.SQL(clause),
+                    sql.SQL(rule),
                 )
             )
         yield
@@ -78,9 +79,7 @@ class PersonFactory:
     def __call__(self) -> Person:
         """Register somebody new."""
         email = new_email("listener")
-        self.administrator.admin(
-            "create_user", {"email": email, "password": PASSWORD, "email_confirm": True}
-        )
+        self.administrator.admin("create_user", {"email": email, "password": PASSWORD, "email_confirm": True})
         client = PythonAuthClient(self.target, self.target.publishable_key)
         answer = client.call("sign_in_with_password", {"email": email, "password": PASSWORD})
         return Person(answer.user_id, email, answer.access_token)

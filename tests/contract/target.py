@@ -1,4 +1,4 @@
-"""Which Supabase the contract tests talk to: this repository's stack, `supabase start`, or a hosted project."""
+"""Which Supabase the contract tests talk to: the local stack, `supabase start`, or a hosted project."""
 
 from __future__ import annotations
 

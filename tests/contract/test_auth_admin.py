@@ -20,9 +20,9 @@ def create(service: AuthClient, **attributes: Any) -> Json:
     return user
 
 
-def test_a_created_user_is_complete_and_can_sign_in(service: AuthClient, client: AuthClient) -> None:
+def test_a_created_user_is_complete_and_can_sign_in(service_client: AuthClient, client: AuthClient) -> None:
     user = create(
-        service, password=PASSWORD, user_metadata={"name": "Ada"}, app_metadata={"tenant": "acme"}
+        service_client, password=PASSWORD, user_metadata={"name": "Ada"}, app_metadata={"tenant": "acme"}
     )
     assert user["email_confirmed_at"] is not None
     assert user["user_metadata"]["name"] == "Ada"
@@ -31,24 +31,24 @@ def test_a_created_user_is_complete_and_can_sign_in(service: AuthClient, client:
     assert client.claims(answer.access_token)["app_metadata"]["tenant"] == "acme"
 
 
-def test_a_user_is_found_by_id(service: AuthClient) -> None:
-    user = create(service)
-    found = service.admin("get_user_by_id", user["id"])["user"]
+def test_a_user_is_found_by_id(service_client: AuthClient) -> None:
+    user = create(service_client)
+    found = service_client.admin("get_user_by_id", user["id"])["user"]
     assert (found["id"], found["email"]) == (user["id"], user["email"])
 
 
-def test_an_address_cannot_be_created_twice(service: AuthClient, registered: str) -> None:
+def test_an_address_cannot_be_created_twice(service_client: AuthClient, registered: str) -> None:
     with pytest.raises(AuthRefusedError) as refused:
-        create(service, email=registered.upper())
+        create(service_client, email=registered.upper())
     assert (refused.value.status, refused.value.code) == (422, "email_exists")
 
 
-def test_pages_of_users_do_not_overlap(service: AuthClient) -> None:
-    created = {create(service)["id"] for _ in range(3)}
-    pages = [service.admin("list_users", page, 2)["users"] for page in (1, 2, 3)]
+def test_pages_of_users_do_not_overlap(service_client: AuthClient) -> None:
+    created = {create(service_client)["id"] for _ in range(3)}
+    pages = [service_client.admin("list_users", page, 2)["users"] for page in (1, 2, 3)]
     ids = [user["id"] for page in pages for user in page]
     assert len(ids) == len(set(ids))
-    everybody = {user["id"] for user in service.admin("list_users", 1, 1000)["users"]}
+    everybody = {user["id"] for user in service_client.admin("list_users", 1, 1000)["users"]}
     assert created <= everybody
 
 
@@ -65,8 +65,8 @@ def test_a_page_that_cannot_be_is_refused(target: Target, query: str) -> None:
     assert answer.status_code == 400
 
 
-def test_an_update_holds_at_once(service: AuthClient, client: AuthClient) -> None:
-    user = create(service, password=PASSWORD, app_metadata={"plan": "free", "old": 1})
+def test_an_update_holds_at_once(service_client: AuthClient, client: AuthClient) -> None:
+    user = create(service_client, password=PASSWORD, app_metadata={"plan": "free", "old": 1})
     email = new_email("renamed")
     changes: Json = {
         "email": email,
@@ -74,7 +74,7 @@ def test_an_update_holds_at_once(service: AuthClient, client: AuthClient) -> Non
         "app_metadata": {"plan": "pro", "old": None},
         "user_metadata": {"name": "Grace"},
     }
-    updated = service.admin("update_user_by_id", user["id"], changes)["user"]
+    updated = service_client.admin("update_user_by_id", user["id"], changes)["user"]
     assert updated["email"] == email
     assert updated["app_metadata"] == {"provider": "email", "providers": ["email"], "plan": "pro"}
     assert updated["user_metadata"]["name"] == "Grace"
@@ -82,19 +82,19 @@ def test_an_update_holds_at_once(service: AuthClient, client: AuthClient) -> Non
     assert client.call("sign_in_with_password", attempt).user_id == user["id"]
 
 
-def test_an_update_cannot_take_somebody_elses_address(service: AuthClient, registered: str) -> None:
-    user = create(service)
+def test_an_update_cannot_take_somebody_elses_address(service_client: AuthClient, registered: str) -> None:
+    user = create(service_client)
     with pytest.raises(AuthRefusedError) as refused:
-        service.admin("update_user_by_id", user["id"], {"email": registered})
+        service_client.admin("update_user_by_id", user["id"], {"email": registered})
     assert refused.value.code == "email_exists"
 
 
 def test_a_deleted_user_is_gone_with_every_session(
-    service: AuthClient, client: AuthClient, database: Database
+    service_client: AuthClient, client: AuthClient, database: Database
 ) -> None:
-    user = create(service, password=PASSWORD)
+    user = create(service_client, password=PASSWORD)
     session = client.call("sign_in_with_password", {"email": user["email"], "password": PASSWORD})
-    service.admin("delete_user", user["id"])
+    service_client.admin("delete_user", user["id"])
     with pytest.raises(AuthRefusedError) as refused:
         client.call("get_user", session.access_token)
     assert refused.value.code == "user_not_found"
@@ -110,30 +110,30 @@ def test_a_deleted_user_is_gone_with_every_session(
 
 
 def test_a_softly_deleted_user_keeps_its_row_but_nothing_else(
-    service: AuthClient, client: AuthClient
+    service_client: AuthClient, client: AuthClient
 ) -> None:
-    user = create(service, password=PASSWORD)
-    service.admin("delete_user", user["id"], True)
-    found = service.admin("get_user_by_id", user["id"])["user"]
+    user = create(service_client, password=PASSWORD)
+    service_client.admin("delete_user", user["id"], True)
+    found = service_client.admin("get_user_by_id", user["id"])["user"]
     assert found["deleted_at"] is not None
     assert found["email"] != user["email"]
     with pytest.raises(AuthRefusedError):
         client.call("sign_in_with_password", {"email": user["email"], "password": PASSWORD})
-    assert create(service, email=user["email"])["id"] != user["id"]
+    assert create(service_client, email=user["email"])["id"] != user["id"]
 
 
 @pytest.mark.parametrize("method", ["get_user_by_id", "delete_user"])
-def test_an_unknown_user_is_not_found(service: AuthClient, method: str) -> None:
+def test_an_unknown_user_is_not_found(service_client: AuthClient, method: str) -> None:
     with pytest.raises(AuthRefusedError) as refused:
-        service.admin(method, str(uuid4()))
+        service_client.admin(method, str(uuid4()))
     assert (refused.value.status, refused.value.code) == (404, "user_not_found")
 
 
 @pytest.mark.parametrize("kind", ["magiclink", "recovery"])
 def test_a_generated_link_signs_in_without_a_mail(
-    service: AuthClient, client: AuthClient, registered: str, kind: str
+    service_client: AuthClient, client: AuthClient, registered: str, kind: str
 ) -> None:
-    link = service.admin("generate_link", {"type": kind, "email": registered})["properties"]
+    link = service_client.admin("generate_link", {"type": kind, "email": registered})["properties"]
     assert link["verification_type"] == kind
     assert link["hashed_token"] in link["action_link"]
     answer = client.call("verify_otp", {"token_hash": link["hashed_token"], "type": kind})
@@ -141,10 +141,10 @@ def test_a_generated_link_signs_in_without_a_mail(
     assert answer.user["email"] == registered
 
 
-def test_a_generated_signup_link_confirms_the_address(service: AuthClient, client: AuthClient) -> None:
+def test_a_generated_signup_link_confirms_the_address(service_client: AuthClient, client: AuthClient) -> None:
     email = new_email("linked")
     request = {"type": "signup", "email": email, "password": PASSWORD}
-    link = service.admin("generate_link", request)["properties"]
+    link = service_client.admin("generate_link", request)["properties"]
     with pytest.raises(AuthRefusedError) as refused:
         client.call("sign_in_with_password", {"email": email, "password": PASSWORD})
     assert refused.value.code == "email_not_confirmed"
@@ -152,15 +152,15 @@ def test_a_generated_signup_link_confirms_the_address(service: AuthClient, clien
     assert client.call("sign_in_with_password", {"email": email, "password": PASSWORD}).session
 
 
-def test_a_recovery_link_for_nobody_is_refused(service: AuthClient) -> None:
+def test_a_recovery_link_for_nobody_is_refused(service_client: AuthClient) -> None:
     with pytest.raises(AuthRefusedError) as refused:
-        service.admin("generate_link", {"type": "recovery", "email": new_email("nobody")})
+        service_client.admin("generate_link", {"type": "recovery", "email": new_email("nobody")})
     assert (refused.value.status, refused.value.code) == (404, "user_not_found")
 
 
 @pytest.mark.parametrize("duration", ["tomorrow", "1 day", "-1h", "1d"])
-def test_a_ban_must_have_a_duration_that_can_be_read(service: AuthClient, duration: str) -> None:
-    user = create(service)
+def test_a_ban_must_have_a_duration_that_can_be_read(service_client: AuthClient, duration: str) -> None:
+    user = create(service_client)
     with pytest.raises(AuthRefusedError) as refused:
-        service.admin("update_user_by_id", user["id"], {"ban_duration": duration})
+        service_client.admin("update_user_by_id", user["id"], {"ban_duration": duration})
     assert refused.value.code == "validation_failed"

@@ -44,7 +44,7 @@ def make_older(database: Database, column: str, email: str) -> None:
     """Let a mailed token expire, instead of waiting."""
     assert column in ("confirmation_sent_at", "recovery_sent_at", "email_change_sent_at")
     changed = database.execute(
-        f"update auth.users set {column} = {column} - interval '2 days' where email = %s",  # type: ignore[arg-type]
+        f"update auth.users set {column} = {column} - interval '2 days' where email = %s",
         [email],
     )
     assert changed.rowcount == 1
@@ -62,9 +62,7 @@ def test_a_mailed_code_signs_in(client: AuthClient, mailbox: Mailbox, registered
 def test_a_code_for_an_unknown_address_registers_it(client: AuthClient, mailbox: Mailbox) -> None:
     email = new_email("newcomer")
     client.call("sign_in_with_otp", {"email": email, "options": {"data": {"name": "Grace"}}})
-    answer = client.call(
-        "verify_otp", {"email": email, "token": mailbox.newest(email).code, "type": "email"}
-    )
+    answer = client.call("verify_otp", {"email": email, "token": mailbox.newest(email).code, "type": "email"})
     assert answer.user is not None
     assert answer.user["user_metadata"]["name"] == "Grace"
 
@@ -319,10 +317,10 @@ def test_an_address_of_somebody_else_cannot_be_taken_over(
 
 
 def test_an_invited_person_chooses_a_password_and_signs_in(
-    client: AuthClient, service: AuthClient, mailbox: Mailbox
+    client: AuthClient, service_client: AuthClient, mailbox: Mailbox
 ) -> None:
     email = new_email("invited")
-    invited = service.admin("invite_user_by_email", email, {"data": {"team": "research"}})["user"]
+    invited = service_client.admin("invite_user_by_email", email, {"data": {"team": "research"}})["user"]
     assert invited["invited_at"] is not None
     assert invited["user_metadata"]["team"] == "research"
     letter = mailbox.newest(email)
@@ -331,7 +329,7 @@ def test_an_invited_person_chooses_a_password_and_signs_in(
     assert client.call("sign_in_with_password", {"email": email, "password": PASSWORD}).session
 
 
-def test_a_registered_address_cannot_be_invited(service: AuthClient, registered: str) -> None:
+def test_a_registered_address_cannot_be_invited(service_client: AuthClient, registered: str) -> None:
     with pytest.raises(AuthRefusedError) as refused:
-        service.admin("invite_user_by_email", registered)
+        service_client.admin("invite_user_by_email", registered)
     assert refused.value.code == "email_exists"

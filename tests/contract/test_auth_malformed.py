@@ -60,9 +60,7 @@ def test_a_chunked_body_without_a_length_has_the_same_limit(http: httpx.Client) 
 def test_text_that_the_database_cannot_hold_is_refused(http: httpx.Client, text: str) -> None:
     sign_in = http.post("/token?grant_type=password", json={"email": text, "password": text})
     assert sign_in.status_code == 400
-    sign_up = http.post(
-        "/signup", json={"email": new_email(), "password": PASSWORD, "data": {"name": text}}
-    )
+    sign_up = http.post("/signup", json={"email": new_email(), "password": PASSWORD, "data": {"name": text}})
     assert sign_up.status_code == (400 if "\0" in text else 200)
 
 

@@ -40,7 +40,9 @@ async def test_a_sender_may_ask_to_hear_itself(lines: Lines) -> None:
     assert (await client.next(topic))["payload"] == {"n": 1}
 
 
-@pytest.mark.parametrize(("sending", "receiving"), [("supabase-py", "supabase-js"), ("supabase-js", "supabase-py")])
+@pytest.mark.parametrize(
+    ("sending", "receiving"), [("supabase-py", "supabase-js"), ("supabase-js", "supabase-py")]
+)
 async def test_clients_of_both_protocols_understand_each_other(
     target: Target, node: NodeDriver, sending: str, receiving: str
 ) -> None:
@@ -133,11 +135,9 @@ async def test_a_server_broadcasts_by_http(lines: Lines, target: Target) -> None
     topic = public_topic()
     client = lines.open()
     await client.join(topic)
-    answer = httpx.post(
-        f"{target.url}/realtime/v1/api/broadcast",
-        headers={"apikey": target.secret_key},
-        json={"messages": [{"topic": topic, "event": "http", "payload": {"n": 1}}]},
-    )
+    body = {"messages": [{"topic": topic, "event": "http", "payload": {"n": 1}}]}
+    async with httpx.AsyncClient(headers={"apikey": target.secret_key}) as http:
+        answer = await http.post(f"{target.url}/realtime/v1/api/broadcast", json=body)
     assert answer.status_code == 202
     message = await client.next(topic)
     assert (message["event"], message["payload"]) == ("http", {"n": 1})
@@ -153,8 +153,9 @@ async def test_a_client_broadcasts_by_http_where_it_may_write(
     await client.join(writable, private=True, broadcast={"self": True})
     url = f"{target.url}/realtime/v1/api/broadcast"
     headers = {"apikey": target.publishable_key, "Authorization": f"Bearer {person.access_token}"}
-    sent = httpx.post(f"{url}/{writable}/events/ping?private=true", headers=headers, json={"n": 1})
-    refused = httpx.post(f"{url}/{readable}/events/ping?private=true", headers=headers, json={"n": 1})
+    async with httpx.AsyncClient(headers=headers) as http:
+        sent = await http.post(f"{url}/{writable}/events/ping?private=true", json={"n": 1})
+        refused = await http.post(f"{url}/{readable}/events/ping?private=true", json={"n": 1})
     assert (sent.status_code, refused.status_code) == (202, 403)
     assert (await client.next(writable))["event"] == "ping"
     await client.close()

@@ -11,7 +11,7 @@ from flask import Request
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from billing import exact_json, http, rest, webhook
-from billing.errors import BodyTooLarge, InvalidArgument, MethodNotAllowed, NotFound
+from billing.errors import InvalidArgument, MethodNotAllowed, NotFound
 from billing.settings import get_settings
 
 #: Beyond these exponents a number is no amount of anything, and only costs memory.
@@ -173,7 +173,5 @@ def route(request: Request) -> http.Answer:
     if handler is None:
         raise MethodNotAllowed(tuple(methods))
     if path not in _LARGE_BODIES:
-        request.max_content_length = http.MAX_JSON_BYTES
-        if (request.content_length or 0) > http.MAX_JSON_BYTES:
-            raise BodyTooLarge(details={"max_bytes": http.MAX_JSON_BYTES})
+        http.refuse_large_body(request, http.MAX_JSON_BYTES)
     return handler(request)

@@ -55,7 +55,7 @@ def _customer(effect: str) -> Rule:
 
 RULES: dict[str, Rule] = {
     "checkout.session.completed": _checkout(
-        "Fulfils the checkout. Paid: books the payment and grants the credits, once. Unpaid: the payment is processing."
+        "Fulfils the checkout. Paid: books the payment and grants the credits. Unpaid: it is processing."
     ),
     "checkout.session.async_payment_succeeded": _checkout(
         "Fulfils the checkout whose money took its time: books the payment and grants the credits once."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 import uuid
@@ -81,7 +82,6 @@ def endpoint(
         request_id = _request_id(request)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id, entry_point=name)
-        request.max_content_length = max_bytes
         if request.method == "OPTIONS":
             response = Response(status=204)
         else:
@@ -103,8 +103,7 @@ def _answer(request: Request, handler: Handler, methods: tuple[str, ...], max_by
     try:
         if request.method not in methods:
             raise MethodNotAllowed(methods)
-        if (request.content_length or 0) > max_bytes:
-            raise BodyTooLarge(details={"max_bytes": max_bytes})
+        refuse_large_body(request, max_bytes)
         return handler(request)
     except WorkerError as error:
         if error.status >= 500:
@@ -113,7 +112,8 @@ def _answer(request: Request, handler: Handler, methods: tuple[str, ...], max_by
             )
         return Answer(error.body(), error.status, error.headers)
     except RequestEntityTooLarge:
-        too_large = BodyTooLarge(details={"max_bytes": max_bytes})
+        _leave_unread(request)
+        too_large = BodyTooLarge(details={"max_bytes": request.max_content_length})
         return Answer(too_large.body(), too_large.status)
     except ClientDisconnected:
         return Answer(InvalidArgument("body", "The body ended early.").body(), 400)
@@ -123,6 +123,23 @@ def _answer(request: Request, handler: Handler, methods: tuple[str, ...], max_by
         _log.exception("request_failed")
         broken = WorkerError("Something broke on our side. The request id finds it in the log.")
         return Answer(broken.body(), broken.status)
+
+
+def refuse_large_body(request: Request, max_bytes: int) -> None:
+    """Take no more than `max_bytes` from this request.
+
+    Raises:
+        BodyTooLarge: the body is announced as larger; one of unknown size is refused while it is read.
+    """
+    request.max_content_length = max_bytes
+    if (request.content_length or 0) > max_bytes:
+        _leave_unread(request)
+        raise BodyTooLarge(details={"max_bytes": max_bytes})
+
+
+def _leave_unread(request: Request) -> None:
+    """functions-framework reads what is left of a body after the answer, all of it: leave it nothing."""
+    request.__dict__["stream"] = io.BytesIO()
 
 
 def parse(request: Request, model: type[Model]) -> Model:

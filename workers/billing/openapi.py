@@ -88,7 +88,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Tallybase",
             "version": "1",
-            "description": "Credits for software whose users are AI agents: REST paths that need no Supabase client.",
+            "description": "Credits for software whose users are AI agents, without a Supabase client.",
         },
         "paths": _paths(),
         "components": {

@@ -11,9 +11,10 @@ from typing import Any
 import stripe
 import structlog
 from flask import Blueprint, Request, Response, request
+from werkzeug.exceptions import HTTPException
 
 from stripe_twin.context import Twin
-from stripe_twin.errors import StripeError
+from stripe_twin.errors import StripeError, invalid
 from stripe_twin.expansion import expand
 from stripe_twin.forms import FormValue, decode
 from stripe_twin.idempotency import Answer, Claim
@@ -31,7 +32,7 @@ def blueprint(twin: Twin) -> Blueprint:
         routes.add_url_rule(
             entry.path, endpoint=f"operation_{index}", view_func=_view(twin, entry), methods=[entry.method]
         )
-    for method in ("GET", "POST", "DELETE"):
+    for method in ("GET", "POST", "DELETE", "PUT", "PATCH"):
         routes.add_url_rule(
             "/v1/<path:rest>",
             endpoint=f"unknown_{method}",
@@ -48,6 +49,9 @@ def _view(twin: Twin, entry: Operation) -> Callable[..., Response]:
             answer = _answer(twin, entry, ids, request_id)
         except StripeError as error:
             answer = Answer(error.status, error.body(), request_id)
+        except HTTPException as error:  # a body that is too large or no form
+            refusal = StripeError(error.code or 400, error.description or "The request cannot be read.")
+            answer = Answer(refusal.status, refusal.body(), request_id)
         except Exception:  # the edge of the program: whatever broke, the caller reads Stripe's shape
             _log.exception(
                 "twin_request_failed", method=entry.method, path=request.path, request_id=request_id
@@ -63,6 +67,7 @@ _BROKEN = StripeError(500, "The Stripe twin failed; its log says why.", kind="ap
 
 def _answer(twin: Twin, entry: Operation, ids: dict[str, str], request_id: str) -> Answer:
     account = authenticate(request)
+    _check_headers(request)
     values = _values(request)
     params = check(values, entry.parameter_type(), strict="Stripe-Version" in request.headers)
     return _run(twin, entry, ids, params, request_id, _claim(account, values))
@@ -122,6 +127,16 @@ def authenticate(http_request: Request) -> str:
     if not key.startswith(("sk_test_", "rk_test_")) or len(key) <= len("sk_test_"):
         raise StripeError(401, f"Invalid API Key provided: {key[:8]}{'*' * max(0, min(len(key), 20) - 8)}")
     return key
+
+
+def _check_headers(http_request: Request) -> None:
+    """Refuse what would change the meaning of a call at Stripe and cannot be honoured here."""
+    version = http_request.headers.get("Stripe-Version", stripe.api_version)
+    if version != stripe.api_version:
+        message = f"The Stripe twin speaks API version {stripe.api_version} only, not {version}."
+        raise invalid(message, code="twin_not_supported")
+    if "Stripe-Account" in http_request.headers or "Stripe-Context" in http_request.headers:
+        raise invalid("The Stripe twin has no connected accounts.", code="twin_not_supported")
 
 
 def _sent_key(http_request: Request) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 
-from flask import Flask, Response
+from flask import Flask, Response, current_app
 
 from stripe_twin import api, control
 from stripe_twin.context import Twin
+from stripe_twin.errors import StripeError
 from stripe_twin.pages import challenge, checkout, portal, receipt
+from stripe_twin.pages.rendering import page
 from stripe_twin.resources.registry import RESOURCES
 from stripe_twin.settings import TwinSettings
 
@@ -35,6 +37,7 @@ def create_app(settings: TwinSettings | None = None) -> Flask:
     app.extensions["stripe_twin"] = twin
     for part in (api, checkout, challenge, receipt, portal, control):
         app.register_blueprint(part.blueprint(twin))
+    app.register_error_handler(StripeError, _show_problem)
     app.after_request(_harden)
     twin.start()
     atexit.register(twin.stop)
@@ -46,6 +49,13 @@ def twin_of(app: Flask) -> Twin:
     twin = app.extensions["stripe_twin"]
     assert isinstance(twin, Twin)
     return twin
+
+
+def _show_problem(error: StripeError) -> Response:
+    """Tell a customer what stopped a page, such as a customer record that was deleted meanwhile."""
+    merchant = twin_of(current_app).settings.merchant_name
+    values = {"title": "The payment was not possible", "message": error.message, "return_to": None}
+    return page("closed.html", error.status, merchant=merchant, session=None, paid=False, **values)
 
 
 def _harden(response: Response) -> Response:

@@ -1,8 +1,8 @@
 """Sends events to webhook endpoints: signed, at least once, retried with growing pauses.
 
 Deliveries are rows. A loop claims those that are due (`for update skip locked`), so any number of loops may
-run, and a loop that dies loses its claims after a while to another. A notification from the writing
-transaction wakes the loop.
+run; one that dies loses its claims with its database session, one that hangs after a while. A notification
+from the writing transaction wakes the loop.
 """
 
 from __future__ import annotations
@@ -148,11 +148,15 @@ class DeliveryLoop:
         rows = connection.execute(
             """
             update deliveries
-            set attempts = attempts + 1, claimed_until = now() + make_interval(secs => %s)
+            set attempts = attempts + 1, claimed_by = pg_backend_pid(),
+              claimed_until = now() + make_interval(secs => %s)
             where id in (
               select id from deliveries
               where state = 'pending' and due_at <= now()
-                and (claimed_until is null or claimed_until <= now())
+                and (
+                  claimed_until is null or claimed_until <= now()
+                  or not exists (select from pg_stat_activity session where session.pid = claimed_by)
+                )
               order by due_at, id
               limit %s
               for update skip locked
@@ -166,8 +170,9 @@ class DeliveryLoop:
     def _seconds_to_next(self, connection: Connection) -> float:
         row = connection.execute(
             """
-            select extract(epoch from min(greatest(due_at, claimed_until)) - now())::double precision as
-            seconds from deliveries where state = 'pending'
+            select extract(epoch from min(greatest(due_at, claimed_until)) - now())::double precision
+              as seconds
+            from deliveries where state = 'pending'
             """
         ).fetchone()
         if row is None or row["seconds"] is None:
@@ -242,6 +247,8 @@ class DeliveryLoop:
             """,
             (state, status, problem, delivered, pause, delivery.id),
         )
+        if state == "pending":  # the loop may be asleep for longer than the pause
+            connection.execute("select pg_notify(%s, '')", (delivery_channel(self._settings.schema),))
         log = _log.info if delivered else _log.warning
         log(
             "twin_delivery", event_id=delivery.event_id, attempt=delivery.attempts, status=status, state=state

@@ -161,8 +161,8 @@ def _convert_text(value: str, options: list[Any], param: str) -> Any:
             return value == "true"
         if option is int and _INTEGER.fullmatch(value):
             return int(value)
-        if name == "Decimal" and _DECIMAL.fullmatch(value):
-            return value
+        if name in ("Decimal", "float") and _DECIMAL.fullmatch(value):
+            return value  # kept as text: money and measures never become binary fractions
         if option is str:
             return value
         if value == "" and (get_origin(option) in (list, dict) or is_typeddict(option)):
@@ -180,7 +180,7 @@ def _convert_text(value: str, options: list[Any], param: str) -> Any:
 
 
 def _wanted(options: list[Any]) -> str:
-    names = {"int": "integer", "bool": "boolean", "Decimal": "decimal", "str": "string"}
+    names = {"int": "integer", "bool": "boolean", "Decimal": "decimal", "float": "decimal", "str": "string"}
     for option in options:
         if get_origin(option) is list:
             return "array"

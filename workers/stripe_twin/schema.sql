@@ -38,13 +38,16 @@ create table if not exists deliveries (
   attempts integer not null default 0,
   due_at timestamptz not null default now(),
   claimed_until timestamptz,
+  claimed_by integer,
   last_status integer,
   last_error text,
   delivered_at timestamptz,
   constraint deliveries_state_is_known check (state in ('pending', 'delivered', 'failed', 'canceled'))
 );
 comment on table deliveries is 'One event on its way to one endpoint, with the outcome of its attempts.';
-comment on column deliveries.claimed_until is 'A worker that dies in mid-delivery loses its claim at this time, and another takes over.';
+comment on column deliveries.claimed_until is 'A loop that hangs in mid-delivery loses its claim at this time.';
+comment on column deliveries.claimed_by is
+  'Process id of the claiming loop''s database session; when that is gone, so is the claim.';
 create index if not exists deliveries_due on deliveries (due_at, id) where state = 'pending';
 create index if not exists deliveries_by_event on deliveries (event_id);
 

@@ -64,7 +64,17 @@ export function BillingProvider(props: BillingProviderProps): ReactNode {
       format: createFormatters(locale ?? navigator.language, timeZone),
       getAccessToken: getAccessToken ?? (() => sessionToken(client)),
     }),
-    [client, organizationId, userId, workersUrl, checkoutReturnUrl, locale, timeZone, messages, getAccessToken],
+    [
+      client,
+      organizationId,
+      userId,
+      workersUrl,
+      checkoutReturnUrl,
+      locale,
+      timeZone,
+      messages,
+      getAccessToken,
+    ],
   );
   return (
     <QueryClientProvider client={props.queryClient ?? ownQueryClient}>

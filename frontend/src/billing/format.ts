@@ -13,6 +13,8 @@ export interface Formatters {
   credits(amount: MicroCredits | string): string;
   /** Credits with an explicit plus or minus. */
   signedCredits(amount: MicroCredits | string): string;
+  /** A price or quantity, exact to the twentieth decimal. */
+  exact(amount: string): string;
   /** Credits shortened for a chart's axis, such as 1.2K. */
   axisCredits(amount: number): string;
   /** Money from a whole number of the currency's smallest unit. */
@@ -47,18 +49,24 @@ export function createFormatters(locale: string, timeZone?: string): Formatters 
   const zone = timeZone ?? new Intl.DateTimeFormat(locale).resolvedOptions().timeZone;
   const credits = new Intl.NumberFormat(locale, { maximumFractionDigits: 6 });
   const signed = new Intl.NumberFormat(locale, { maximumFractionDigits: 6, signDisplay: "exceptZero" });
+  const exact = new Intl.NumberFormat(locale, { maximumFractionDigits: 20 });
   const axis = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
   const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 1 });
   const date = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: zone });
   const utcDate = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: "UTC" });
   const utcShortDate = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", timeZone: "UTC" });
-  const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short", timeZone: zone });
+  const dateTime = new Intl.DateTimeFormat(locale, {
+    dateStyle: "medium",
+    timeStyle: "short",
+    timeZone: zone,
+  });
   const time = new Intl.DateTimeFormat(locale, { timeStyle: "medium", timeZone: zone });
   return {
     locale,
     timeZone: zone,
     credits: (amount) => credits.format(asDecimal(amount)),
     signedCredits: (amount) => signed.format(asDecimal(amount)),
+    exact: (amount) => exact.format(amount as Intl.StringNumericLiteral),
     axisCredits: (amount) => axis.format(amount),
     money: (minorUnits, currency) => formatMoney(minorUnits, currency, locale),
     creditPrice: (minorUnits, amount, currency) => formatCreditPrice(minorUnits, amount, currency, locale),

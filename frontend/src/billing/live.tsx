@@ -114,7 +114,8 @@ function useMoneyPoll(): void {
 }
 
 function invalidate(queryClient: QueryClient, organizationId: string, topics: readonly Topic[]): void {
-  for (const topic of topics) void queryClient.invalidateQueries({ queryKey: queryKey(organizationId, topic) });
+  for (const topic of topics)
+    void queryClient.invalidateQueries({ queryKey: queryKey(organizationId, topic) });
 }
 
 function useIsOnline(): boolean {

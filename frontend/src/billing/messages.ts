@@ -6,7 +6,13 @@ const rangeDays = (days: number): string => `Last ${days} days`;
 export const english = {
   dashboard: {
     label: "Billing",
-    tabs: { overview: "Overview", usage: "Usage", activity: "Activity", invoices: "Payments", settings: "Limits" },
+    tabs: {
+      overview: "Overview",
+      usage: "Usage",
+      activity: "Activity",
+      invoices: "Payments",
+      settings: "Limits",
+    },
     usageSummary: "Usage, last 30 days",
     recentActivity: "Recent activity",
     recentPayments: "Recent payments",
@@ -26,7 +32,8 @@ export const english = {
     dismiss: "Close",
     cancel: "Cancel",
     noPermissionTitle: "Not visible to your role",
-    noPermissionMoney: "Payments and plans are visible to owners, admins and billing managers of this organization.",
+    noPermissionMoney:
+      "Payments and plans are visible to owners, admins and billing managers of this organization.",
     noPermissionKeys: "Agent keys are visible to owners, admins and billing managers of this organization.",
     noPermissionMembers: "You see your own membership. Owners, admins and billing managers see everybody's.",
     copied: "Copied",
@@ -178,7 +185,8 @@ export const english = {
     department: "Department",
     reason: "Reason",
     priced: "Price",
-    priceRow: (metric: string, quantity: string, cost: string): string => `${quantity} × ${metric} at ${cost}`,
+    priceRow: (metric: string, quantity: string, cost: string): string =>
+      `${quantity} × ${metric} at ${cost}`,
     callerPriced: (amount: string): string => `${amount}, named by the caller`,
     exact: "Before rounding",
     takenFrom: "Taken from grants",
@@ -275,12 +283,16 @@ export const english = {
     shortTitle: "Too few credits for the next action",
     shortNote: (available: string, cheapest: string): string =>
       `${available} credits are left; the cheapest priced action costs ${cheapest}.`,
+    askedTitle: "Top up to let agents go on",
+    askedNote: (available: string): string =>
+      `An agent was refused for lack of credits and sent you here. ${available} credits are available now.`,
     refusedTitle: "An action was refused for lack of credits",
     refusedNote: (required: string, available: string): string =>
       `It needed ${required} credits; ${available} were available.`,
     shortfall: (shortfall: string): string => `${shortfall} credits more would have been enough.`,
     limitTitle: "A spending limit was reached",
-    limitNote: (subject: string, used: string, limit: string): string => `${subject}: ${used} of ${limit} credits used.`,
+    limitNote: (subject: string, used: string, limit: string): string =>
+      `${subject}: ${used} of ${limit} credits used.`,
     limitResets: (date: string): string => `It starts again on ${date}.`,
     limitSubjects: {
       organization: "Organization",
@@ -297,7 +309,8 @@ export const english = {
   },
   keys: {
     title: "Agent keys",
-    intro: "An agent spends with a key of its own. The key can spend and nothing else; revoke it and the agent stops at once.",
+    intro:
+      "An agent spends with a key of its own. The key can spend and nothing else; revoke it and the agent stops at once.",
     caption: "Agent keys",
     name: "Name",
     keyId: "Key id",

@@ -48,7 +48,12 @@ export function formatMoney(minorUnits: number | bigint, currency: string, local
  * @param currency - ISO 4217 code, in either case.
  * @param locale - BCP 47 tag.
  */
-export function formatCreditPrice(minorUnits: number, credits: bigint, currency: string, locale: string): string {
+export function formatCreditPrice(
+  minorUnits: number,
+  credits: bigint,
+  currency: string,
+  locale: string,
+): string {
   const text = minorToDecimalText(minorUnits, currency);
   const digits = (text.split(".")[1] ?? "").length;
   const hundredths = (BigInt(minorUnits) * 100n * 1_000_000n + credits / 2n) / credits;

@@ -1,7 +1,7 @@
 /** Names of cached reads. Their prefixes are what live updates invalidate. */
 
-/** What a read depends on: the ledger moves often, money seldom, tenancy and catalogue hardly ever. */
-export type Topic = "ledger" | "money" | "tenancy" | "catalogue";
+/** What a read depends on: the ledger moves often, money seldom, tenancy and catalogue hardly ever; `once` is never read again. */
+export type Topic = "ledger" | "money" | "tenancy" | "catalogue" | "once";
 
 /**
  * Makes the key of a read.

@@ -119,9 +119,14 @@ def _in_organization(arguments: dict[str, object], organization_id: UUID | str |
     return arguments
 
 
+def _key(spend: Consumption) -> str:
+    """The key of a spend; a new one where none is given (an empty one is given, and for the server to refuse)."""
+    return spend.idempotency_key if spend.idempotency_key is not None else new_key()
+
+
 def consume(spend: Consumption, organization_id: UUID | str | None) -> Call[Receipt]:
     """Charge one action. A spend without a key gets one here, before the first attempt."""
-    key = spend.idempotency_key or new_key()
+    key = _key(spend)
     arguments = _in_organization({**_event(spend), "idempotency_key": key}, organization_id)
     return Call(CONSUME, arguments, _model(Receipt), idempotency_key=key)
 
@@ -154,7 +159,7 @@ def consume_batch(
     """
     if not 1 <= len(spends) <= MAX_BATCH:
         raise errors.InvalidArgument(f"events: a batch holds 1 to {MAX_BATCH} spends, not {len(spends)}.")
-    events = [{**_event(spend), "idempotency_key": spend.idempotency_key or new_key()} for spend in spends]
+    events = [{**_event(spend), "idempotency_key": _key(spend)} for spend in spends]
     keys = [str(event["idempotency_key"]) for event in events]
 
     def parse(payload: object) -> list[Outcome]:

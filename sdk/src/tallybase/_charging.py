@@ -108,7 +108,7 @@ def resolve(spec: ChargeSpec, args: tuple[object, ...], keywords: Mapping[str, o
         raise ConfigurationError(
             f"Name the agent type of {spec.action}: consumes_credits(agent_type, action)."
         )
-    amount: Number | None = _value(spec.amount, args, keywords)
+    amount = spec.amount(*args, **keywords) if callable(spec.amount) else spec.amount
     options: SpendOptions = {
         "quantities": _value(spec.quantities, args, keywords),
         "amount": amount,

@@ -1,6 +1,6 @@
 // Lets a test in another language drive supabase-js: one JSON command a line in, one JSON answer a line out.
 //
-// { id, op: "client", name, key, token? }            make a client; with a token it acts for that user
+// { id, op: "client", name, key, token?, flow? }     make a client; with a token it acts for that user
 // { id, op: "call", name, path, args }               call e.g. "auth.signInWithPassword"; answers { data, error }
 // { id, op: "subscribe", name, topic, config }       join a channel; answers { status, message }
 // { id, op: "send", name, topic, event, payload, bytes? }    broadcast JSON, or bytes given as numbers
@@ -55,9 +55,9 @@ const described = (error) =>
   }
 
 const operations = {
-  client({ name, key, token }) {
+  client({ name, key, token, flow }) {
     const accessToken = token ? async () => token : undefined
-    const auth = { persistSession: false, autoRefreshToken: false }
+    const auth = { persistSession: false, autoRefreshToken: false, flowType: flow ?? 'implicit' }
     clients.set(name, createClient(url, key, accessToken ? { accessToken } : { auth }))
     return true
   },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +15,8 @@ from stripe_twin.app import create_app, twin_of
 from stripe_twin.settings import TwinSettings
 from tests.money.twin.receiver import SECRET, Receiver
 from tests.money.twin.shop import Shop
+
+WORKERS = Path(__file__).parents[3] / "workers"
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +77,13 @@ def shop(running_shop: Shop, receiver: Receiver) -> Iterator[Shop]:
     receiver.answer_with(200)
     running_shop.control("POST", "/faults", {})
     running_shop.control("POST", "/deliveries/retry")
+
+
+@pytest.fixture(scope="module")
+def environment(database_url: str) -> Iterator[dict[str, str]]:
+    """Environment of a twin in a process of its own: a fresh schema, no workers, no Stripe key."""
+    schema = f"stripe_twin_test_{secrets.token_hex(6)}"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("STRIPE_", "WORKERS_"))}
+    yield {**kept, "PYTHONPATH": str(WORKERS), "DATABASE_URL": database_url, "STRIPE_TWIN_SCHEMA": schema}
+    with psycopg.connect(database_url) as connection:
+        connection.execute(sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(schema)))

@@ -29,6 +29,7 @@ class Receiver:
     """Listens on a port of its own until closed."""
 
     def __init__(self) -> None:
+        self.secret = SECRET
         self.requests: list[Received] = []
         self._statuses: list[int] = []
         self._status = 200
@@ -84,7 +85,7 @@ class Receiver:
 
     def _take(self, body: bytes, headers: dict[str, str]) -> int:
         try:
-            stripe.Webhook.construct_event(body, headers["Stripe-Signature"], SECRET)
+            stripe.Webhook.construct_event(body, headers["Stripe-Signature"], self.secret)
             signed = True
         except stripe.SignatureVerificationError:
             signed = False

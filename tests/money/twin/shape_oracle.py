@@ -1,7 +1,8 @@
 """Compares JSON with the type annotations of the installed `stripe` library, which Stripe generates.
 
-Reads the library's sources with `ast` (many names exist for type checkers only) and shares no code with the twin.
-An open enumeration (`Literal[...] | str`) counts as closed here: what the twin emits must be a documented value.
+Reads the library's sources with `ast` (many names exist for type checkers only) and shares no code with the
+twin. An open enumeration (`Literal[...] | str`) counts as closed here: what the twin emits must be a
+documented value.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def parse(name: str) -> Module:
 
 
 def violations(value: Any) -> list[str]:
-    """Return what is wrong with an object of the API: missing, unknown, of the wrong type, or of no documented value."""
+    """Return what is wrong with an object: missing, unknown, of the wrong type, of no documented value."""
     kind = value.get("object") if isinstance(value, dict) else None
     if kind == "list":
         return [problem for item in value["data"] for problem in violations(item)]
@@ -181,8 +182,8 @@ def _name(value: Any, name: str, scope: Scope, path: str) -> list[str]:
     if name == "None":
         return [] if value is None else [f"{path}: {value!r} is not null"]
     if name == "Decimal":
-        fits = isinstance(value, str) and _DECIMAL.fullmatch(value)
-        return [] if fits else [f"{path}: {value!r} is no decimal string"]
+        exact = isinstance(value, str) and _DECIMAL.fullmatch(value) is not None
+        return [] if exact else [f"{path}: {value!r} is no decimal string"]
     if name in _SCALARS:
         fits = isinstance(value, _SCALARS[name]) and not (name == "int" and isinstance(value, bool))
         return [] if fits else [f"{path}: {value!r} is no {name}"]

@@ -1,4 +1,4 @@
-"""A merchant and its customers, for tests: the official library on one side, a browser without scripts on the other."""
+"""A merchant and its customers, for tests: the official library here, a browser without scripts there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import stripe
 from flask import Flask
+from stripe import PaymentIntent, Price
+from stripe.checkout import Session
 from werkzeug.test import TestResponse
 
 from stripe_twin.client import TwinHTTPClient
@@ -54,7 +56,7 @@ class Shop:
         return stripe.StripeClient(KEY, http_client=self.transport)
 
     def raw(self, method: str, path: str, *, key: str | None = KEY, **more: Any) -> TestResponse:
-        """Send a request that the library would not send; with `Stripe-Version` unless headers say otherwise."""
+        """Send a request that the library would not send, under its `Stripe-Version`."""
         headers: dict[str, str] = {"Stripe-Version": str(stripe.api_version), **more.pop("headers", {})}
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
@@ -71,7 +73,7 @@ class Shop:
         state = self.control("GET", "/wait?seconds=20")
         assert state["idle"], state
 
-    def session(self, **more: Any) -> stripe.checkout.Session:
+    def session(self, **more: Any) -> Session:
         """Create a session for a pack of 500 credits at $19."""
         params: Any = {
             "mode": "payment",
@@ -82,7 +84,17 @@ class Shop:
         }
         return self.stripe.v1.checkout.sessions.create(params)
 
-    def reload(self, session: stripe.checkout.Session) -> stripe.checkout.Session:
+    def intent(self, **more: Any) -> PaymentIntent:
+        """Create a payment intent over $19."""
+        params: Any = {"amount": 1900, "currency": "usd", **more}
+        return self.stripe.v1.payment_intents.create(params)
+
+    def price(self, amount: int, name: str = "Pack", **more: Any) -> Price:
+        """Create a price in cents of a dollar, for a product of its own."""
+        params: Any = {"currency": "usd", "unit_amount": amount, "product_data": {"name": name}, **more}
+        return self.stripe.v1.prices.create(params)
+
+    def reload(self, session: Session) -> Session:
         """Return the session as it is now."""
         return self.stripe.v1.checkout.sessions.retrieve(session.id)
 
@@ -121,7 +133,7 @@ class Browser:
         hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text))
         return self._client.post(action[1], data={**hidden, **fields})
 
-    def pay(self, session: stripe.checkout.Session, number: str = GOOD_CARD, **fields: str) -> TestResponse:
+    def pay(self, session: Session, number: str = GOOD_CARD, **fields: str) -> TestResponse:
         """Open a session's page, fill it in and send it."""
         return self.send(self.open(session.url or ""), **{**card(number), **fields})
 

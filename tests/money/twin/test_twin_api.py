@@ -40,11 +40,19 @@ def test_a_key_may_come_as_basic_authentication_as_curl_sends_it(shop: Shop) -> 
 def test_an_unknown_id_in_the_path_is_404_and_in_a_parameter_400(shop: Shop) -> None:
     with pytest.raises(stripe.InvalidRequestError) as missing:
         shop.stripe.v1.customers.retrieve("cus_none")
-    assert (missing.value.http_status, missing.value.code, missing.value.param) == (404, "resource_missing", "id")
+    assert (missing.value.http_status, missing.value.code, missing.value.param) == (
+        404,
+        "resource_missing",
+        "id",
+    )
     assert missing.value.user_message == "No such customer: 'cus_none'"
     with pytest.raises(stripe.InvalidRequestError) as named:
         shop.session(customer="cus_none")
-    assert (named.value.http_status, named.value.code, named.value.param) == (400, "resource_missing", "customer")
+    assert (named.value.http_status, named.value.code, named.value.param) == (
+        400,
+        "resource_missing",
+        "customer",
+    )
 
 
 def test_an_id_of_another_kind_is_not_found(shop: Shop) -> None:
@@ -59,6 +67,35 @@ def test_a_call_that_the_twin_lacks_says_so(shop: Shop) -> None:
         shop.stripe.v1.payouts.list()
     assert missing.value.http_status == 404
     assert "Unrecognized request URL (GET: /v1/payouts)" in str(missing.value)
+
+
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ({"Stripe-Version": "2024-06-20"}, "speaks API version 2026-10-28.endive only"),
+        ({"Stripe-Account": "acct_1"}, "no connected accounts"),
+    ],
+)
+def test_headers_that_it_cannot_honour_are_refused(shop: Shop, headers: dict[str, str], says: str) -> None:
+    answer = shop.raw("GET", "/v1/customers", headers=headers)
+    assert answer.status_code == 400
+    assert says in answer.get_json()["error"]["message"]
+
+
+def test_a_body_that_is_too_large_is_refused(shop: Shop) -> None:
+    answer = shop.raw("POST", "/v1/customers", data={"description": "x" * 1_100_000})
+    assert answer.status_code == 413
+    assert answer.get_json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_failure_of_the_twin_itself_has_stripes_shape_and_undoes_everything(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stripe_twin.unit.UnitOfWork.emit", lambda *_: 1 / 0)
+    with pytest.raises(stripe.APIError) as failure:
+        shop.stripe.v1.customers.create({"email": "a@acme.test"})
+    assert failure.value.http_status == 500
+    assert shop.stripe.v1.customers.list().data == []
 
 
 def test_everything_is_in_test_mode(shop: Shop) -> None:
@@ -220,16 +257,12 @@ def test_a_page_that_cannot_be_is_refused(shop: Shop, query: str) -> None:
 
 
 def test_line_items_are_listed_in_the_order_given(shop: Shop) -> None:
-    prices = [shop.stripe.v1.prices.create(_price(f"Pack {n}", 100 * n)).id for n in (1, 2, 3)]
+    prices = [shop.price(100 * n, f"Pack {n}").id for n in (1, 2, 3)]
     session = shop.session(line_items=[{"price": price, "quantity": 1} for price in prices])
     lines = shop.stripe.v1.checkout.sessions.line_items
     assert [line.description for line in lines.list(session.id).data] == ["Pack 1", "Pack 2", "Pack 3"]
     paged = lines.list(session.id, {"limit": 1}).auto_paging_iter()
     assert [line.description for line in paged] == ["Pack 1", "Pack 2", "Pack 3"]
-
-
-def _price(name: str, amount: int) -> Any:
-    return {"currency": "usd", "unit_amount": amount, "product_data": {"name": name}}
 
 
 # ---- catalogue -------------------------------------------------------------------------------------------
@@ -260,18 +293,16 @@ def test_a_deleted_customer_is_shown_as_deleted_and_takes_nothing_more(shop: Sho
 
 
 def test_a_lookup_key_names_one_active_price(shop: Shop) -> None:
-    first = shop.stripe.v1.prices.create({**_price("Pack", 900), "lookup_key": "pack_500"})
+    first = shop.price(900, lookup_key="pack_500")
     with pytest.raises(stripe.InvalidRequestError, match="already uses that lookup key"):
-        shop.stripe.v1.prices.create({**_price("Pack", 950), "lookup_key": "pack_500"})
-    second = shop.stripe.v1.prices.create(
-        {**_price("Pack", 950), "lookup_key": "pack_500", "transfer_lookup_key": True}
-    )
+        shop.price(950, lookup_key="pack_500")
+    second = shop.price(950, lookup_key="pack_500", transfer_lookup_key=True)
     assert [one.id for one in shop.stripe.v1.prices.list({"lookup_keys": ["pack_500"]}).data] == [second.id]
     assert shop.stripe.v1.prices.retrieve(first.id).lookup_key is None
 
 
 def test_a_product_with_prices_stays(shop: Shop) -> None:
-    price = shop.stripe.v1.prices.create(_price("Pack", 900))
+    price = shop.price(900)
     with pytest.raises(stripe.InvalidRequestError):
         shop.stripe.v1.products.delete(str(price.product))
 

@@ -98,8 +98,9 @@ def test_a_card_set_up_for_later_is_not_asked_again_and_a_strict_one_always_is(s
             customer=customer.id, payment_intent_data={"setup_future_usage": "off_session"}
         )
         browser = shop.browser()
-        assert "merchant.test/done" in (
-            browser.answer_challenge(browser.pay(session, number), "complete").headers["Location"]
+        assert (
+            "merchant.test/done"
+            in (browser.answer_challenge(browser.pay(session, number), "complete").headers["Location"])
         )
         method = shop.stripe.v1.payment_methods.list({"customer": customer.id}).data[0]
         assert method.card is not None
@@ -107,7 +108,7 @@ def test_a_card_set_up_for_later_is_not_asked_again_and_a_strict_one_always_is(s
         try:
             outcome = confirmed(shop, method.id, customer=customer.id, off_session=True).status
         except stripe.CardError as refusal:
-            outcome = str(refusal.code)  # type: ignore[assignment]
+            outcome = str(refusal.code)
         assert outcome == later
 
 
@@ -195,7 +196,9 @@ def test_numbers_are_checked_as_card_numbers(shop: Shop) -> None:
 def test_the_portal_shows_cards_and_payments_and_ends_after_an_hour(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    customer = shop.stripe.v1.customers.create({"email": "<b>owner</b>@acme.test", "payment_method": "pm_card_visa"})
+    customer = shop.stripe.v1.customers.create(
+        {"email": "<b>owner</b>@acme.test", "payment_method": "pm_card_visa"}
+    )
     method = shop.stripe.v1.payment_methods.list({"customer": customer.id}).data[0]
     confirmed(shop, method.id, customer=customer.id)
     portal = shop.stripe.v1.billing_portal.sessions.create(

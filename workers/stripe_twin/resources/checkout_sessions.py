@@ -267,7 +267,7 @@ def expire(unit: UnitOfWork, _params: Parameters, session_id: str) -> Json:
     return expire_session(unit, record)
 
 
-@operation("GET", _ONE + "/line_items", "checkout._session_list_line_items_params.SessionListLineItemsParams")
+@operation("GET", _ONE + "/line_items", "checkout._session_line_item_list_params.SessionLineItemListParams")
 def list_line_items(unit: UnitOfWork, params: Parameters, session_id: str) -> Json:
     """List a session's line items, in the order they were given."""
     unit.get("checkout.session", session_id)

@@ -166,7 +166,7 @@ def delete(unit: UnitOfWork, _params: Parameters, customer_id: str) -> Json:
 @operation(
     "GET",
     _PATH + "/<customer_id>/payment_methods",
-    "_customer_list_payment_methods_params.CustomerListPaymentMethodsParams",
+    "_customer_payment_method_list_params.CustomerPaymentMethodListParams",
 )
 def list_payment_methods(unit: UnitOfWork, params: Parameters, customer_id: str) -> Json:
     """List a customer's saved payment methods."""

@@ -31,7 +31,9 @@ export function PackageList(): ReactNode {
   const canBuy = rights.data?.canBuy ?? false;
   return (
     <div className="space-y-3">
-      {rights.data === undefined || canBuy ? null : <Notice tone="neutral">{messages.packages.notAllowed}</Notice>}
+      {rights.data === undefined || canBuy ? null : (
+        <Notice tone="neutral">{messages.packages.notAllowed}</Notice>
+      )}
       {buy.error === null ? null : (
         <Notice tone="danger" isAlert title={messages.packages.failedTitle}>
           {describeError(buy.error, messages)}
@@ -82,7 +84,9 @@ function PackageOffer({ pack, canBuy, isBusy, isOpening, onBuy }: PackageOfferPr
       <p className="mt-3 text-2xl font-semibold tracking-tight tabular-nums">{price}</p>
       <p className="text-xs text-muted-foreground">{packages.perCredit(perCredit)}</p>
       <p className="text-xs text-muted-foreground">
-        {pack.credit_expiry === null ? packages.neverExpires : packages.expires(format.interval(pack.credit_expiry))}
+        {pack.credit_expiry === null
+          ? packages.neverExpires
+          : packages.expires(format.interval(pack.credit_expiry))}
       </p>
       <div className="mt-auto pt-4">
         {canBuy ? (

@@ -41,7 +41,11 @@ export interface CreditUsageChartProps {
 }
 
 /** The organization's use of credits, as far as the person may see it. */
-export function CreditUsageChart({ isCompact = false, actions, className = "" }: CreditUsageChartProps): ReactNode {
+export function CreditUsageChart({
+  isCompact = false,
+  actions,
+  className = "",
+}: CreditUsageChartProps): ReactNode {
   const messages = useMessages();
   const rights = useRights();
   const [range, setRange] = useState<Range>(30);
@@ -131,7 +135,7 @@ function Usage({ range, groupBy, view, isCompact }: UsageProps): ReactNode {
     error: cells.error ?? shares.error,
     dataUpdatedAt: Math.min(cells.dataUpdatedAt, shares.dataUpdatedAt),
     isFetching: cells.isFetching || shares.isFetching,
-    refetch: () => Promise.all([cells.refetch(), shares.refetch()]).then(([result]) => result as never),
+    refetch: () => Promise.all([cells.refetch(), shares.refetch()]),
   };
   return (
     <QueryState
@@ -140,7 +144,9 @@ function Usage({ range, groupBy, view, isCompact }: UsageProps): ReactNode {
       isEmpty={(data) => data.count === 0}
       empty={<EmptyState title={texts.empty} note={texts.emptyNote} />}
     >
-      {(data) => <Figures usage={data} {...{ period, range, groupBy, view, isCompact }} readAt={query.dataUpdatedAt} />}
+      {(data) => (
+        <Figures usage={data} {...{ period, range, groupBy, view, isCompact }} readAt={query.dataUpdatedAt} />
+      )}
     </QueryState>
   );
 }
@@ -166,14 +172,23 @@ function Figures({ usage, period, range, groupBy, view, isCompact, readAt }: Fig
         <UsageRows usage={usage} nameOf={nameOf} />
       ) : (
         <Suspense fallback={<Skeleton lines={7} label={messages.states.loading} />}>
-          <UsageChart kind={view} usage={usage} nameOf={nameOf} label={label(total, messages.usage.ranges[range])} />
+          <UsageChart
+            kind={view}
+            usage={usage}
+            nameOf={nameOf}
+            label={label(total, messages.usage.ranges[range])}
+          />
         </Suspense>
       )}
       {view === "rows" ? null : <UsageLegend usage={usage} nameOf={nameOf} />}
       <div className="flex flex-wrap items-center justify-between gap-2">
-        <p className="text-xs text-muted-foreground">{messages.balance.asOf(format.time(new Date(readAt)))}</p>
+        <p className="text-xs text-muted-foreground">
+          {messages.balance.asOf(format.time(new Date(readAt)))}
+        </p>
         {isCompact ? null : (
-          <Button onClick={() => downloadUsage(messages, period, usage, nameOf)}>{messages.usage.download}</Button>
+          <Button onClick={() => downloadUsage(messages, period, usage, nameOf)}>
+            {messages.usage.download}
+          </Button>
         )}
       </div>
     </div>
@@ -183,7 +198,11 @@ function Figures({ usage, period, range, groupBy, view, isCompact, readAt }: Fig
 function Totals({ usage, period }: { usage: UsageTable; period: UsagePeriod }): ReactNode {
   const { usage: texts } = useMessages();
   const format = useFormat();
-  const before = useUsageBreakdown(useMemo(() => periodBefore(period), [period]), "agent_type", ONE_GROUP);
+  const before = useUsageBreakdown(
+    useMemo(() => periodBefore(period), [period]),
+    "agent_type",
+    ONE_GROUP,
+  );
   const totalBefore = before.data?.reduce((sum, share) => sum + share.amount, 0n);
   const change = totalBefore === undefined ? null : relativeChange(usage.total, totalBefore);
   return (
@@ -217,10 +236,17 @@ function downloadUsage(
   const rows = usage.days.flatMap((entry) =>
     usage.series
       .filter((series) => entry.amounts.has(series.key))
-      .map((series) => [isoDay(entry.day), nameOf(series), creditsToText(entry.amounts.get(series.key) ?? 0n)]),
+      .map((series) => [
+        isoDay(entry.day),
+        nameOf(series),
+        creditsToText(entry.amounts.get(series.key) ?? 0n),
+      ]),
   );
   const lastDay = usage.days.at(-1)?.day ?? period.from.getTime();
-  downloadCsv(fileName(isoDay(period.from.getTime()), isoDay(lastDay)), toCsv([[day, group, amount], ...rows]));
+  downloadCsv(
+    fileName(isoDay(period.from.getTime()), isoDay(lastDay)),
+    toCsv([[day, group, amount], ...rows]),
+  );
 }
 
 function isoDay(day: number): string {

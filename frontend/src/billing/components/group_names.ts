@@ -21,7 +21,9 @@ export function useGroupName(): (groupBy: UsageGroup, key: string | null) => str
         case "department":
           return departments.data?.find((row) => row.id === key)?.name ?? key.slice(0, SHORT_ID);
         case "agent_key":
-          return keys.data?.find((row) => row.key_id === key)?.name ?? usage.unknownKey(key.slice(0, SHORT_ID));
+          return (
+            keys.data?.find((row) => row.key_id === key)?.name ?? usage.unknownKey(key.slice(0, SHORT_ID))
+          );
         case "member":
           return key === userId ? ledger.you : usage.unknownMember(key.slice(0, SHORT_ID));
         default:

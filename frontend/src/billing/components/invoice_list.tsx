@@ -89,7 +89,12 @@ function Invoice({ invoice, now }: { invoice: InvoiceRow; now: number }): ReactN
         {link === null ? (
           texts.noCard
         ) : (
-          <a className="text-primary underline underline-offset-2" href={link} target="_blank" rel="noreferrer">
+          <a
+            className="text-primary underline underline-offset-2"
+            href={link}
+            target="_blank"
+            rel="noreferrer"
+          >
             {texts.openInvoice(number)}
           </a>
         )}

@@ -66,7 +66,11 @@ function Plan({ subscription }: { subscription: SubscriptionRow }): ReactNode {
         </Badge>
       </div>
       <p className="text-muted-foreground">
-        {price === 0 ? texts.free : plan?.billing_interval === "year" ? texts.perYear(priceText) : texts.perMonth(priceText)}
+        {price === 0
+          ? texts.free
+          : plan?.billing_interval === "year"
+            ? texts.perYear(priceText)
+            : texts.perMonth(priceText)}
         {plan === null ? null : (
           <span className="block">{texts.creditsPerPeriod(format.credits(plan.credits_per_period))}</span>
         )}

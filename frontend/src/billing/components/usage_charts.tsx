@@ -150,7 +150,11 @@ function DayTooltip({ title, series, amounts, nameOf }: DayTooltipProps): ReactN
       {title === null ? null : <p className="mb-1 font-medium">{title}</p>}
       {present.map((entry) => (
         <p key={entry.key} className="flex items-center gap-2 tabular-nums">
-          <span aria-hidden="true" className="size-2.5 rounded-sm" style={{ background: colourOf(entry.key) }} />
+          <span
+            aria-hidden="true"
+            className="size-2.5 rounded-sm"
+            style={{ background: colourOf(entry.key) }}
+          />
           <span className="text-muted-foreground">{nameOf(entry)}</span>
           <span className="ml-auto font-medium">{format.credits(amounts?.get(entry.key) ?? 0n)}</span>
         </p>

@@ -8,5 +8,7 @@ const SERIES_COLOURS = 5;
  * @param key - `g0`, `g1`, …, or `other`.
  */
 export function colourOf(key: string): string {
-  return key === "other" ? "var(--chart-other)" : `var(--chart-${(Number(key.slice(1)) % SERIES_COLOURS) + 1})`;
+  return key === "other"
+    ? "var(--chart-other)"
+    : `var(--chart-${(Number(key.slice(1)) % SERIES_COLOURS) + 1})`;
 }

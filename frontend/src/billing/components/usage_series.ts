@@ -51,28 +51,20 @@ export function arrangeUsage(
     const total = totals.get(key) ?? { amount: 0n, count: 0 };
     totals.set(key, { amount: total.amount + cell.amount, count: total.count + cell.count });
   }
-  const series = [...named.map((share) => share.group), OTHER]
-    .map((group) => seriesOf(group, keys, totals))
-    .filter((entry) => entry !== null);
+  const candidates = [
+    ...named.map(({ group }, index) => ({ key: `g${index}`, group, isOther: false })),
+    { key: "other", group: null, isOther: true },
+  ];
+  const series = candidates.flatMap((candidate) => {
+    const figures = totals.get(candidate.key);
+    return figures === undefined ? [] : [{ ...candidate, ...figures }];
+  });
   return {
     series,
     days: daysOf(period).map((day) => dayOf(day.getTime(), byDay)),
     total: cells.reduce((sum, cell) => sum + cell.amount, 0n),
     count: cells.reduce((sum, cell) => sum + cell.count, 0),
   };
-}
-
-const OTHER = Symbol("other");
-
-function seriesOf(
-  group: string | null | typeof OTHER,
-  keys: ReadonlyMap<string | null, string>,
-  totals: ReadonlyMap<string, { amount: MicroCredits; count: number }>,
-): UsageSeries | null {
-  const isOther = group === OTHER;
-  const key = isOther ? "other" : (keys.get(group) ?? "other");
-  const total = totals.get(key);
-  return total === undefined ? null : { key, group: isOther ? null : group, isOther, ...total };
 }
 
 function dayOf(day: number, byDay: ReadonlyMap<number, ReadonlyMap<string, MicroCredits>>): UsageDay {

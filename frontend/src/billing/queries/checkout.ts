@@ -62,7 +62,7 @@ export function useCheckoutStatus(stripeSessionId: string) {
   const { schema, organizationId } = useBilling();
   const callWorker = useWorkers();
   const fulfilment = useQuery({
-    queryKey: queryKey(organizationId, "money", "fulfilment", stripeSessionId),
+    queryKey: queryKey(organizationId, "once", "fulfilment", stripeSessionId),
     queryFn: () => callWorker("fulfil_checkout", { session_id: stripeSessionId }, z.unknown()),
     staleTime: Number.POSITIVE_INFINITY,
     refetchOnWindowFocus: false,
@@ -118,7 +118,8 @@ export function stateOf(
 ): CheckoutState {
   if (checkout === null) return "unknown";
   if (payment !== null && PAID.has(payment.status)) return "succeeded";
-  if (checkout.status === "failed" || payment?.status === "failed" || payment?.status === "canceled") return "failed";
+  if (checkout.status === "failed" || payment?.status === "failed" || payment?.status === "canceled")
+    return "failed";
   if (checkout.status === "expired") return "expired";
   if (checkout.status === "complete" && checkout.mode !== "payment") return "succeeded";
   if (checkout.status === "processing") return "pending";

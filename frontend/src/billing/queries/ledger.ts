@@ -61,7 +61,7 @@ export interface Receipt {
 export function useReceipt(transactionId: string) {
   const { schema, organizationId } = useBilling();
   return useQuery({
-    queryKey: queryKey(organizationId, "catalogue", "receipt", transactionId),
+    queryKey: queryKey(organizationId, "once", "receipt", transactionId),
     queryFn: async ({ signal }): Promise<Receipt> => {
       const row = await answerOf(
         schema

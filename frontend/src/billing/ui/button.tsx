@@ -5,7 +5,7 @@ import type { AnchorHTMLAttributes, ButtonHTMLAttributes, ReactNode } from "reac
 type Variant = "primary" | "secondary" | "danger" | "quiet";
 
 const BASE =
-  "inline-flex min-h-9 items-center justify-center gap-2 rounded-md px-3.5 py-1.5 text-sm font-medium transition-colors disabled:opacity-60";
+  "inline-flex min-h-9 items-center justify-center gap-2 rounded-md px-3.5 py-1.5 text-sm font-medium motion-safe:transition-colors disabled:opacity-60";
 const VARIANTS: Readonly<Record<Variant, string>> = {
   primary: "bg-primary text-primary-foreground hover:bg-primary-hover",
   secondary: "border border-input bg-card text-foreground hover:bg-muted",
@@ -18,7 +18,12 @@ export interface ButtonProps extends ButtonHTMLAttributes<HTMLButtonElement> {
 }
 
 /** A button; `secondary` unless said otherwise. */
-export function Button({ variant = "secondary", className = "", type = "button", ...rest }: ButtonProps): ReactNode {
+export function Button({
+  variant = "secondary",
+  className = "",
+  type = "button",
+  ...rest
+}: ButtonProps): ReactNode {
   return <button type={type} className={`${BASE} ${VARIANTS[variant]} ${className}`} {...rest} />;
 }
 

@@ -5,9 +5,9 @@ import { type ReactNode, useId } from "react";
 export interface CardProps {
   title: string;
   /** What stands at the right of the title. */
-  actions?: ReactNode;
+  actions?: ReactNode | undefined;
   /** A line under the title. */
-  note?: ReactNode;
+  note?: ReactNode | undefined;
   className?: string;
   children: ReactNode;
 }

@@ -15,7 +15,13 @@ export interface DialogProps {
 }
 
 /** Shows its content above the page until `onClose` is heeded. */
-export function Dialog({ title, description, onClose, isEasyToClose = true, children }: DialogProps): ReactNode {
+export function Dialog({
+  title,
+  description,
+  onClose,
+  isEasyToClose = true,
+  children,
+}: DialogProps): ReactNode {
   const messages = useMessages();
   const keepOpen = (event: Event) => {
     if (!isEasyToClose) event.preventDefault();

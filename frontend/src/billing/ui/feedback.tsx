@@ -47,7 +47,7 @@ export function Skeleton({ lines, label }: { lines: number; label: string }): Re
   return (
     <div role="status">
       <span className="sr-only">{label}</span>
-      <div aria-hidden="true" className="animate-pulse space-y-3 py-1">
+      <div aria-hidden="true" className="space-y-3 motion-safe:animate-pulse py-1">
         {Array.from({ length: lines }, (_, line) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: the bars are all alike and never move
           <div key={line} className={`h-4 rounded bg-muted ${line % 3 === 2 ? "w-2/3" : "w-full"}`} />

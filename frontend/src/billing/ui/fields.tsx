@@ -28,7 +28,10 @@ export function TextField({ label, hint, error, className = "", ...input }: Text
         {...input}
       />
       {note === undefined ? null : (
-        <p id={noteId} className={`mt-1 text-xs ${error === undefined ? "text-muted-foreground" : "text-danger"}`}>
+        <p
+          id={noteId}
+          className={`mt-1 text-xs ${error === undefined ? "text-muted-foreground" : "text-danger"}`}
+        >
           {note}
         </p>
       )}
@@ -36,7 +39,8 @@ export function TextField({ label, hint, error, className = "", ...input }: Text
   );
 }
 
-export interface SelectFieldProps extends Omit<SelectHTMLAttributes<HTMLSelectElement>, "onChange" | "value"> {
+export interface SelectFieldProps
+  extends Omit<SelectHTMLAttributes<HTMLSelectElement>, "onChange" | "value"> {
   label: string;
   value: string;
   options: readonly { readonly value: string; readonly label: string }[];

@@ -7,7 +7,12 @@ import { BillingError, describeError } from "../errors.js";
 import { Button } from "./button.js";
 import { EmptyState, Notice, Skeleton } from "./feedback.js";
 
-type QueryFacts<Data> = Pick<UseQueryResult<Data>, "data" | "error" | "dataUpdatedAt" | "refetch" | "isFetching">;
+/** What is shown of a read; several reads that belong together can be put into one. */
+export interface QueryFacts<Data>
+  extends Pick<UseQueryResult<Data>, "error" | "dataUpdatedAt" | "isFetching"> {
+  readonly data: Data | undefined;
+  readonly refetch: () => Promise<unknown>;
+}
 
 export interface QueryStateProps<Data> {
   query: QueryFacts<Data>;
@@ -20,7 +25,13 @@ export interface QueryStateProps<Data> {
 }
 
 /** Shows a read's data, or says why there is none. Old data stays visible, and is called old, when a refresh fails. */
-export function QueryState<Data>({ query, skeletonLines, isEmpty, empty, children }: QueryStateProps<Data>): ReactNode {
+export function QueryState<Data>({
+  query,
+  skeletonLines,
+  isEmpty,
+  empty,
+  children,
+}: QueryStateProps<Data>): ReactNode {
   const messages = useMessages();
   const { data, error } = query;
   if (data === undefined) {
@@ -73,7 +84,9 @@ function StaleNote({ error, readAt }: { error: Error; readAt: number }): ReactNo
   const isSessionOver = error instanceof BillingError && error.slug === "session_expired";
   return (
     <p role="status" className="mb-3 rounded-md bg-warning-soft px-3 py-1.5 text-xs font-medium text-warning">
-      {isSessionOver ? messages.connection.sessionExpired : messages.connection.stale(format.time(new Date(readAt)))}
+      {isSessionOver
+        ? messages.connection.sessionExpired
+        : messages.connection.stale(format.time(new Date(readAt)))}
     </p>
   );
 }

@@ -13,7 +13,10 @@ export interface Column {
   readonly isLabelHidden?: boolean;
 }
 
-function cellClass({ isNumeric = false, isSecondary = false }: Pick<Column, "isNumeric" | "isSecondary">): string {
+function cellClass({
+  isNumeric = false,
+  isSecondary = false,
+}: Pick<Column, "isNumeric" | "isSecondary">): string {
   return `${isNumeric ? "text-right tabular-nums" : "text-left"} ${isSecondary ? "hidden sm:table-cell" : ""}`;
 }
 
@@ -33,7 +36,11 @@ export function Table({
       <thead>
         <tr className="border-b text-xs text-muted-foreground">
           {columns.map((column) => (
-            <th key={column.key} scope="col" className={`py-2 pr-3 font-medium last:pr-0 ${cellClass(column)}`}>
+            <th
+              key={column.key}
+              scope="col"
+              className={`py-2 pr-3 font-medium last:pr-0 ${cellClass(column)}`}
+            >
               {column.isLabelHidden ? <span className="sr-only">{column.label}</span> : column.label}
             </th>
           ))}

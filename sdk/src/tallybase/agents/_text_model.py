@@ -16,7 +16,13 @@ _WORD = re.compile(r"[^\W_]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 _COMMON = frozenset(
-    ["a", "an", "and", "are", "as", "at", "be", "been", "by", "can", "could", "did", "do", "does", "for", "from", "had", "has", "have", "how", "i", "in", "is", "it", "its", "of", "on", "or", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "we", "were", "what", "when", "where", "which", "who", "why", "will", "with", "you", "your"]
+    word
+    for line in (
+        "a an and are as at be been by can could did do does for from had has have how i in is it its of",
+        "on or that the their then there these they this to was we were what when where which",
+        "who why will with you",
+    )
+    for word in line.split()
 )
 
 
@@ -95,7 +101,7 @@ def _terms(text: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    for ending in ("ing", "ies", "es", "ed", "s"):
+    for ending in ("ing", "ies", "es", "ed", "e", "s"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             return word[: -len(ending)]
     return word

@@ -1,0 +1,132 @@
+/** The page of a signed-in person: header, and what the address leads to. */
+
+import type { SupabaseClient } from "@supabase/supabase-js";
+import { QueryClientProvider, useQueryClient } from "@tanstack/react-query";
+import { type ReactNode, useEffect, useState } from "react";
+import { BillingProvider, CheckoutReturn, createQueryClient } from "../billing/index.js";
+import type { AppConfig } from "./config.js";
+import { Header } from "./header.js";
+import { navigate, organizationPath, type Place, placeOf, usePath } from "./location.js";
+import { texts } from "./messages.js";
+import { NewOrganization } from "./new_organization.js";
+import { OrganizationSettings } from "./organization_settings.js";
+import {
+  type OrganizationRow,
+  preferredOrganization,
+  rememberOrganization,
+  useOrganizations,
+} from "./organizations.js";
+import { Loading, Problem } from "./screens.js";
+
+export interface SignedInProps {
+  config: AppConfig;
+  client: SupabaseClient;
+  userId: string;
+  email: string;
+}
+
+/** Mounted anew for every person, so that nobody meets what another person's session has cached. */
+export default function SignedIn(props: SignedInProps): ReactNode {
+  const [queryClient] = useState(createQueryClient);
+  return (
+    <QueryClientProvider client={queryClient}>
+      <Organizations {...props} />
+    </QueryClientProvider>
+  );
+}
+
+function Organizations(props: SignedInProps): ReactNode {
+  const organizations = useOrganizations(props.client);
+  const place = placeOf(usePath());
+  if (organizations.data === undefined) {
+    return organizations.error === null ? (
+      <Loading />
+    ) : (
+      <Problem
+        title={texts.organizations.failedTitle}
+        note={texts.signIn.unreachable}
+        action={texts.retry}
+        onAction={() => void organizations.refetch()}
+      />
+    );
+  }
+  const current = currentOrganization(place, organizations.data);
+  return (
+    <>
+      <a
+        href="#content"
+        className="sr-only z-50 rounded-md bg-card px-3 py-2 text-sm focus:not-sr-only focus:absolute focus:top-2 focus:left-2"
+      >
+        {texts.skip}
+      </a>
+      <Header
+        organizations={organizations.data}
+        current={current}
+        email={props.email}
+        onSignOut={() => void props.client.auth.signOut()}
+      />
+      <main id="content" className="mx-auto max-w-6xl px-4 py-6">
+        {current === undefined ? (
+          <NoOrganization client={props.client} organizations={organizations.data} />
+        ) : (
+          <Organization key={current.organization_id} {...props} place={place} organization={current} />
+        )}
+      </main>
+    </>
+  );
+}
+
+function currentOrganization(
+  place: Place,
+  organizations: readonly OrganizationRow[],
+): OrganizationRow | undefined {
+  const named = place.kind === "start" ? null : place.organizationId;
+  if (named === null) return preferredOrganization(organizations);
+  return organizations.find((row) => row.organization_id === named);
+}
+
+function NoOrganization({
+  client,
+  organizations,
+}: {
+  client: SupabaseClient;
+  organizations: readonly OrganizationRow[];
+}): ReactNode {
+  const [first] = organizations;
+  if (first === undefined) return <NewOrganization client={client} />;
+  return (
+    <Problem
+      title={texts.organizations.unknownTitle}
+      note={texts.organizations.unknownNote}
+      action={texts.organizations.openFirst}
+      onAction={() => navigate(organizationPath(first.organization_id, "billing"))}
+    />
+  );
+}
+
+interface OrganizationProps extends SignedInProps {
+  place: Place;
+  organization: OrganizationRow;
+}
+
+function Organization({ config, client, userId, place, organization }: OrganizationProps): ReactNode {
+  const { organization_id: organizationId } = organization;
+  useEffect(() => rememberOrganization(organizationId), [organizationId]);
+  const toBilling = () => navigate(organizationPath(organizationId, "billing"));
+  return (
+    <BillingProvider
+      client={client}
+      organizationId={organizationId}
+      userId={userId}
+      workersUrl={config.workersUrl}
+      checkoutReturnUrl={`${window.location.origin}/billing/return?organization=${organizationId}`}
+      queryClient={useQueryClient()}
+    >
+      {place.kind === "checkout_return" ? (
+        <CheckoutReturn sessionId={place.sessionId} onBack={toBilling} />
+      ) : (
+        <OrganizationSettings organization={organization} place={place} />
+      )}
+    </BillingProvider>
+  );
+}

@@ -1,0 +1,1 @@
+"""Tests of everything between Stripe and the ledger."""
