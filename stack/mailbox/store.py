@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from email.errors import MessageError
 from email.message import EmailMessage
 from email.utils import getaddresses
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 MAX_MESSAGES = 500
 MAX_MESSAGE_BYTES = 1024 * 1024
 _SNIPPET_CHARACTERS = 250
+
+UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, MessageError)
+"""What Python's mail parser raises for mail that follows no rule; such a part is shown as empty."""
 
 Json = dict[str, Any]
 
@@ -43,37 +47,57 @@ class Mail:
         assert isinstance(message, EmailMessage)
         return message
 
-    def addresses(self, header: str) -> list[Json]:
+    def headers(self, name: str) -> list[str]:
+        """The values of a header; none if the standard library cannot read what was sent."""
+        try:
+            return [str(value) for value in self.parsed().get_all(name, [])]
+        except UNREADABLE:
+            return []
+
+    def header(self, name: str) -> str:
+        """The first value of a header, or the empty string."""
+        return next(iter(self.headers(name)), "")
+
+    def addresses(self, name: str) -> list[Json]:
         """The addresses of a header as `{Name, Address}`."""
-        values = [str(value) for value in self.parsed().get_all(header, [])]
-        return [{"Name": name, "Address": address} for name, address in getaddresses(values)]
+        return [{"Name": person, "Address": address} for person, address in getaddresses(self.headers(name))]
 
     def text(self, subtype: str) -> str:
-        """The body of a kind, `plain` or `html`; empty if the mail has none."""
-        part = self.parsed().get_body(preferencelist=(subtype,))
-        if part is None:
+        """The body of a kind, `plain` or `html`; empty if the mail has none or it cannot be read."""
+        try:
+            part = self.parsed().get_body(preferencelist=(subtype,))
+            content = part.get_content() if part is not None else ""
+        except UNREADABLE:
             return ""
-        content = part.get_content()
         return content if isinstance(content, str) else ""
+
+    def attachments(self) -> list[Json]:
+        """Names and types of the attached files."""
+        try:
+            return [
+                {"FileName": part.get_filename() or "", "ContentType": part.get_content_type()}
+                for part in self.parsed().iter_attachments()
+            ]
+        except UNREADABLE:
+            return []
 
     def summary(self) -> Json:
         """The mail as an entry of a list, with the names of Mailpit's API."""
-        message = self.parsed()
         sender = self.addresses("From")
         return {
             "ID": self.id,
-            "MessageID": str(message.get("Message-ID", "")).strip("<>"),
+            "MessageID": self.header("Message-ID").strip("<>"),
             "Read": False,
             "From": sender[0] if sender else {"Name": "", "Address": self.sender},
             "To": self.addresses("To"),
             "Cc": self.addresses("Cc"),
             "Bcc": self.addresses("Bcc"),
             "ReplyTo": self.addresses("Reply-To"),
-            "Subject": str(message.get("Subject", "")),
+            "Subject": self.header("Subject"),
             "Created": self.received_at.isoformat().replace("+00:00", "Z"),
             "Tags": [],
             "Size": len(self.content),
-            "Attachments": sum(1 for _ in message.iter_attachments()),
+            "Attachments": len(self.attachments()),
             "Snippet": " ".join(self.text("plain").split())[:_SNIPPET_CHARACTERS],
         }
 
@@ -87,10 +111,7 @@ class Mail:
             "Text": self.text("plain"),
             "HTML": self.text("html"),
             "Inline": [],
-            "Attachments": [
-                {"FileName": part.get_filename() or "", "ContentType": part.get_content_type()}
-                for part in self.parsed().iter_attachments()
-            ],
+            "Attachments": self.attachments(),
         }
 
 
@@ -148,11 +169,10 @@ class MailStore:
 
 def _fits(mail: Mail, term: str) -> bool:
     field, separator, value = term.partition(":")
-    message = mail.parsed()
     if separator and field == "to":
         return any(value in recipient.lower() for recipient in mail.recipients)
     if separator and field == "from":
-        return value in str(message.get("From", "")).lower() or value in mail.sender.lower()
+        return value in mail.header("From").lower() or value in mail.sender.lower()
     if separator and field == "subject":
-        return value in str(message.get("Subject", "")).lower()
-    return term in (str(message.get("Subject", "")) + " " + mail.text("plain")).lower()
+        return value in mail.header("Subject").lower()
+    return term in f"{mail.header('Subject')} {mail.text('plain')}".lower()

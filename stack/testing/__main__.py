@@ -21,7 +21,8 @@ from stack.testing.jobs import Job, Result, run
 _PYTHON_ROOMS = ("stack", "workers", "sdk", "tests", "benchmarks")
 _NPM_PROJECTS = ("frontend", "tests/contract/node")
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
-_PARALLEL = "2"
+#: More than the cores of a small machine, since most tests wait for servers.
+_PARALLEL = "4"
 
 
 def main() -> int:
@@ -90,7 +91,7 @@ def _test_jobs() -> list[Job]:
 
 
 def _pytest(name: str, arguments: list[str]) -> Job:
-    return Job(name, [sys.executable, "-m", "pytest", "-q", *arguments], show=True)
+    return Job(name, [sys.executable, "-m", "pytest", "-q", "--durations=10", *arguments], show=True)
 
 
 def _summarize(results: list[Result], began: float, *, tests_wanted: bool = True) -> int:

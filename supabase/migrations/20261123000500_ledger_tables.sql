@@ -252,6 +252,7 @@ create index credit_holds_id on billing.credit_holds (id);
 alter table billing.credit_holds enable row level security;
 revoke all on table billing.credit_holds from public, anon, authenticated, service_role;
 comment on table billing.credit_holds is 'Credits reserved for runs of unknown cost.';
+comment on column billing.credit_holds.requested_amount is 'The amount that the caller named, for caller-priced actions; else null.';
 comment on column billing.credit_holds.organization_id is 'The tenant.';
 comment on column billing.credit_holds.id is 'The hold''s id.';
 comment on column billing.credit_holds.status is 'open, captured, released or expired; resolved once.';

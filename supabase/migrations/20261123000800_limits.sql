@@ -1,12 +1,30 @@
 -- Limits: windowed caps, checked inside the spend. A counter belongs to its window's start in the limit's own zone, so no job resets it, and
 -- a local day may have 23 or 25 hours.
 
+-- The instant at which a zone's clocks first show a local time. Where they are set back over midnight (Havana, the Azores) it comes twice, and
+-- Postgres takes the second; the day begins with the first.
+create function billing_private.first_instant(p_local timestamp, p_timezone text)
+returns timestamptz
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_at constant timestamptz := p_local at time zone p_timezone;
+begin
+  return case when (v_at - interval '1 hour') at time zone p_timezone = p_local then v_at - interval '1 hour' else v_at end;
+end
+$$;
+revoke all on function billing_private.first_instant(timestamp, text) from public;
+grant execute on function billing_private.first_instant(timestamp, text) to authenticated, service_role;
+
 create function billing_private.window_start(p_window text, p_timezone text, p_at timestamptz)
 returns timestamptz
 language sql
 stable
 set search_path = ''
-return case when p_window = 'lifetime' then '-infinity'::timestamptz else date_trunc(p_window, p_at, p_timezone) end;
+return case when p_window = 'lifetime' then '-infinity'::timestamptz
+else billing_private.first_instant(date_trunc(p_window, p_at at time zone p_timezone), p_timezone) end;
 revoke all on function billing_private.window_start(text, text, timestamptz) from public;
 grant execute on function billing_private.window_start(text, text, timestamptz) to authenticated, service_role;
 
@@ -16,8 +34,9 @@ returns timestamptz
 language sql
 stable
 set search_path = ''
-return case when p_window <> 'lifetime'
-then (date_trunc(p_window, p_at at time zone p_timezone) + ('1 ' || p_window)::interval) at time zone p_timezone end;
+return case when p_window <> 'lifetime' then billing_private.first_instant(
+  date_trunc(p_window, p_at at time zone p_timezone) + ('1 ' || p_window)::interval, p_timezone
+) end;
 revoke all on function billing_private.window_end(text, text, timestamptz) from public;
 grant execute on function billing_private.window_end(text, text, timestamptz) to authenticated, service_role;
 
@@ -313,6 +332,8 @@ begin
   if v_before.id is null or v_before.timezone <> v_limit.timezone then
     select billing_private.window_start(p_window, p_timezone, billing_private.ledger_now(o.test_clock)) into v_start
     from billing.organizations as o where o.organization_id = v_organization_id;
+    -- Windows of the old zone are no windows of this limit any more; the new zone's open one counts what the ledger says.
+    delete from billing_private.credit_limit_counters as c where c.organization_id = v_organization_id and c.limit_id = v_limit.id;
     insert into billing_private.credit_limit_counters as c (organization_id, limit_id, window_start, used)
     values (v_organization_id, v_limit.id, v_start, billing_private.used_in_window(v_limit, v_start))
     on conflict (organization_id, limit_id, window_start) do update set used = excluded.used;

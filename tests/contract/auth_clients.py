@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 from supabase_auth.errors import AuthError
@@ -13,6 +13,8 @@ from supabase_auth.errors import AuthError
 import supabase
 from tests.contract.node_driver import NodeDriver
 from tests.contract.target import Json, Target
+
+Flow = Literal["implicit", "pkce"]
 
 
 class AuthRefusedError(Exception):
@@ -78,8 +80,8 @@ class AuthClient(Protocol):
 class PythonAuthClient:
     """supabase-py."""
 
-    def __init__(self, target: Target, key: str) -> None:
-        options = supabase.ClientOptions(auto_refresh_token=False, persist_session=False)
+    def __init__(self, target: Target, key: str, flow: Flow = "implicit") -> None:
+        options = supabase.ClientOptions(auto_refresh_token=False, persist_session=False, flow_type=flow)
         self._auth = supabase.create_client(target.url, key, options).auth
 
     def call(self, method: str, *arguments: Any) -> Answer:
@@ -133,7 +135,7 @@ class JavaScriptAuthClient:
 
     _names = itertools.count()
 
-    def __init__(self, driver: NodeDriver, key: str, flow: str = "implicit") -> None:
+    def __init__(self, driver: NodeDriver, key: str, flow: Flow = "implicit") -> None:
         self._driver = driver
         self._name = f"auth-{next(self._names)}"
         driver.ask("client", name=self._name, key=key, flow=flow)

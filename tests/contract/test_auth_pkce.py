@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from tests.contract.auth_clients import JavaScriptAuthClient
+from tests.contract.auth_clients import AuthClient, JavaScriptAuthClient, PythonAuthClient
 from tests.contract.conftest import Database
 from tests.contract.mailbox import Mailbox
 from tests.contract.node_driver import NodeDriver
@@ -40,13 +40,20 @@ def ask_for_mail(http: httpx.Client, mailbox: Mailbox, email: str, path: str = "
 
 
 @pytest.mark.parametrize("method", ["sign_in_with_otp", "reset_password_for_email"])
-def test_supabase_js_redeems_the_code_of_its_own_link(
-    target: Target, node: NodeDriver, mailbox: Mailbox, registered: str, method: str
+@pytest.mark.parametrize("library", ["supabase-py", "supabase-js"])
+def test_a_client_redeems_the_code_of_its_own_link(
+    target: Target, node: NodeDriver, mailbox: Mailbox, registered: str, library: str, method: str
 ) -> None:
-    client = JavaScriptAuthClient(node, target.publishable_key, flow="pkce")
+    client: AuthClient = (
+        PythonAuthClient(target, target.publishable_key, flow="pkce")
+        if library == "supabase-py"
+        else JavaScriptAuthClient(node, target.publishable_key, flow="pkce")
+    )
     client.call(method, registered if method == "reset_password_for_email" else {"email": registered})
     code = code_behind(mailbox.newest(registered).link)
-    answer = client.call("exchange_code_for_session", code)
+    answer = client.call(
+        "exchange_code_for_session", {"auth_code": code} if library == "supabase-py" else code
+    )
     assert answer.user is not None
     assert answer.user["email"] == registered
     assert client.claims(answer.access_token)["amr"][0]["method"] in ("magiclink", "recovery")

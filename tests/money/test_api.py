@@ -283,7 +283,7 @@ def test_a_wrong_method_is_405_and_says_which_is_right(
     assert answer.json()["message"] == "method_not_allowed"
 
 
-@pytest.mark.parametrize("path", ["", "/", "/credits", "/credits/balance/x", "/admin", "/../billing/plans"])
+@pytest.mark.parametrize("path", ["", "/", "/credits", "/credits/balance/x", "/admin"])
 def test_an_unknown_path_is_404_with_a_body(stack: StackUnderTest, path: str) -> None:
     answer = Workers(stack).api("GET", path)
 

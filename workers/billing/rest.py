@@ -23,6 +23,8 @@ from billing.settings import get_settings
 
 #: How an agent key begins; anything else that a Bearer carries is a user's token.
 AGENT_KEY_PREFIX = "tb_"
+#: API keys of the project are no credential of a caller: they go in `apikey`, and that is ours.
+API_KEY_PREFIX = "sb_"
 
 _log = get_logger("rest")
 
@@ -45,7 +47,7 @@ def credential_headers(request: Request) -> dict[str, str]:
     headers: dict[str, str] = {}
     if agent_key:
         headers["x-agent-key"] = agent_key
-    if token is not None:
+    if token is not None and not token.startswith(API_KEY_PREFIX):
         headers["Authorization"] = f"Bearer {token}"
     if not headers:
         raise NotAuthenticated("Send a user's access token or an agent key as Authorization: Bearer.")

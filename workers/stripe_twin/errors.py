@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 _DOCS = "https://docs.stripe.com/error-codes/"
+_SPOKEN = {"payment_method": "PaymentMethod", "webhook_endpoint": "webhook endpoint"}
+_PATH_PARAM = {"checkout.session": "session", "payment_intent": "intent", "price": "price"}
 
 
 class StripeError(Exception):
@@ -72,16 +74,19 @@ def missing_parameter(param: str) -> StripeError:
     return invalid(f"Missing required param: {param}.", param=param, code="parameter_missing")
 
 
-def no_such(kind: str, object_id: str, *, param: str = "id") -> StripeError:
+def no_such(kind: str, object_id: str, *, param: str | None = None) -> StripeError:
     """Return the answer for an id that does not exist.
 
     Args:
-        kind: The object's name in the message, such as `customer`.
+        kind: The object's kind, such as `customer`.
         object_id: The id that was asked for.
-        param: `id` when the id stood in the path (404); else the parameter that named it (400).
+        param: The parameter that named it (400); None when it stood in the path (404).
     """
     return StripeError(
-        404 if param == "id" else 400, f"No such {kind}: '{object_id}'", code="resource_missing", param=param
+        400 if param else 404,
+        f"No such {_SPOKEN.get(kind, kind)}: '{object_id}'",
+        code="resource_missing",
+        param=param or _PATH_PARAM.get(kind, "id"),
     )
 
 

@@ -86,21 +86,21 @@ class UnitOfWork:
         ).fetchone()
         return None if row is None else Record(row["data"], row["hidden"], row["deleted"])
 
-    def get(self, object_name: str, object_id: str, *, lock: bool = False, param: str = "id") -> Record:
+    def get(self, object_name: str, object_id: str, *, lock: bool = False, param: str | None = None) -> Record:
         """Return an object that must exist and not be deleted.
 
         Args:
             object_name: The kind it must be.
             object_id: Its id.
             lock: See `find`.
-            param: The request's parameter that named it; `id` for the path.
+            param: The request's parameter that named it; None for the path.
 
         Raises:
             StripeError: 404 (or 400, when a parameter named it) `resource_missing`.
         """
         record = self.find(object_name, object_id, lock=lock)
         if record is None or record.deleted:
-            raise no_such(_SPOKEN.get(object_name, object_name), object_id, param=param)
+            raise no_such(object_name, object_id, param=param)
         return record
 
     def save(self, record: Record) -> None:
@@ -141,7 +141,7 @@ class UnitOfWork:
         for cursor, sign, param in ((after, "<", "starting_after"), (before, ">", "ending_before")):
             if cursor:
                 if self.find(object_name, cursor) is None:
-                    raise no_such(_SPOKEN.get(object_name, object_name), cursor, param=param)
+                    raise no_such(object_name, cursor, param=param)
                 conditions.append(f"sequence {sign} (select c.sequence from objects c where c.id = %s)")
                 values.append(cursor)
         order = "asc" if before else "desc"
@@ -207,13 +207,6 @@ class UnitOfWork:
             (event_id, wanting),
         )
         self.connection.execute("select pg_notify(%s, '')", (delivery_channel(self.settings.schema),))
-
-
-_SPOKEN = {
-    "checkout.session": "checkout.session",
-    "payment_method": "PaymentMethod",
-    "webhook_endpoint": "webhook endpoint",
-}
 
 
 def delivery_channel(schema: str) -> str:

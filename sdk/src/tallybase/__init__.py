@@ -35,6 +35,7 @@ from tallybase.errors import (
     UnexpectedAnswer,
     UnknownAction,
 )
+from tallybase.management import Management
 from tallybase.models import Balance, Consumption, Outcome, Queued, Quote, Receipt
 from tallybase.outbox import Outbox
 from tallybase.runs import Run, current_run
@@ -59,6 +60,7 @@ __all__ = [
     "InvalidAmount",
     "InvalidArgument",
     "LimitExceeded",
+    "Management",
     "MetadataTooLarge",
     "NotAuthorized",
     "NotFound",

@@ -19,6 +19,8 @@ from tallybase.runs import Run, current_run
 
 OnUnavailable = Literal["raise", "queue"]
 
+_SECRET_PREFIX = "sb_secret_"
+
 
 class BaseClient:
     """The settings of a client. Not for use by itself: see `Credits` and `AsyncCredits`."""
@@ -37,7 +39,7 @@ class BaseClient:
         address = urlsplit(url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ConfigurationError("The URL of the billing server must begin with http:// or https://.")
-        if agent_key and key.startswith("sb_secret_"):
+        if agent_key and key.startswith(_SECRET_PREFIX):
             raise ConfigurationError(
                 "An agent key goes with the publishable key; an agent must not hold a secret key."
             )
@@ -104,7 +106,18 @@ class BaseClient:
         if self._closed:
             raise ConfigurationError("This client is closed.")
 
-    def _require_outbox(self) -> Outbox:
+    @property
+    def url(self) -> str:
+        """Base URL of the project."""
+        return self._endpoint.url
+
+    @property
+    def is_service(self) -> bool:
+        """Whether the client holds a secret key."""
+        return self._endpoint.key.startswith(_SECRET_PREFIX)
+
+    def require_outbox(self) -> Outbox:
+        """Return the outbox. Raises ConfigurationError when the client has none."""
         if self.outbox is None:
             raise ConfigurationError(
                 'on_unavailable="queue" needs an outbox: Credits(..., outbox="credits.sqlite").'

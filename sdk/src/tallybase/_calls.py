@@ -120,7 +120,7 @@ def _in_organization(arguments: dict[str, object], organization_id: UUID | str |
 
 
 def _key(spend: Consumption) -> str:
-    """The key of a spend; a new one where none is given (an empty one is given, and for the server to refuse)."""
+    """The key of a spend; a new one where none is given. An empty one is given: the server refuses it."""
     return spend.idempotency_key if spend.idempotency_key is not None else new_key()
 
 

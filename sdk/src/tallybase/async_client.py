@@ -116,7 +116,7 @@ class AsyncCredits(BaseClient):
     ) -> Receipt | Queued:
         """Charge one action, or refuse it whole. Arguments and errors are those of `Credits.consume`."""
         self._require_open()
-        outbox = self._require_outbox() if on_unavailable == "queue" else None
+        outbox = self.require_outbox() if on_unavailable == "queue" else None
         spend, call = self._prepare_spend(agent_type, action, options)
         try:
             return await self._follow(_spend.spend_steps(spend, call))
@@ -155,7 +155,7 @@ class AsyncCredits(BaseClient):
         Returns:
             what became of each spend that was answered; refused ones stay in `outbox.refused()`.
         """
-        outbox = self._require_outbox()
+        outbox = self.require_outbox()
         outcomes: list[Outcome] = []
         for entry in await asyncio.to_thread(outbox.waiting):
             key = entry.idempotency_key

@@ -16,7 +16,7 @@ from tallybase._calls import CONSUME, Call, Query
 from tallybase._combine import Combiner
 from tallybase._retry import RetryPolicy, StepAnswer, Wait, exchange
 from tallybase._spend import Steps
-from tallybase._wire import Reply, Request, TransportFailure, read
+from tallybase._wire import Reply, Request, Response, TransportFailure, read
 from tallybase.errors import CreditsUnavailable, TallybaseError
 from tallybase.models import Balance, Consumption, Outcome, Queued, Quote, Receipt
 from tallybase.options import CheckOptions, SpendOptions
@@ -145,7 +145,7 @@ class Credits(BaseClient):
             TallybaseError: any other refusal; see `tallybase.errors`.
         """
         self._require_open()
-        outbox = self._require_outbox() if on_unavailable == "queue" else None
+        outbox = self.require_outbox() if on_unavailable == "queue" else None
         spend, call = self._prepare_spend(agent_type, action, options)
         try:
             return self._follow(_spend.spend_steps(spend, call))
@@ -209,7 +209,7 @@ class Credits(BaseClient):
         Returns:
             what became of each spend that was answered; refused ones stay in `outbox.refused()`.
         """
-        outbox = self._require_outbox()
+        outbox = self.require_outbox()
         outcomes: list[Outcome] = []
         for entry in outbox.waiting():
             key = entry.idempotency_key
@@ -241,6 +241,18 @@ class Credits(BaseClient):
                 answer = None
             else:
                 answer = self._attempt(call, step.timeout)
+
+    def send_once(self, call: Call[T] | Query[T], time_limit: float) -> Response:
+        """Send a prepared call once and return the answer as it is, for diagnosis.
+
+        Raises:
+            TransportFailure: when no answer came within `time_limit` seconds.
+        """
+        self._require_open()
+        try:
+            return self._transport.send(call.request(self._endpoint), time_limit)
+        except TransportFailure as failure:
+            raise TransportFailure(self._endpoint.redact(str(failure))) from None
 
     def _follow(self, steps: Steps[T]) -> T:
         """Drive what surrounds a call."""

@@ -151,8 +151,10 @@ def _check_default_method(unit: UnitOfWork, customer_id: str, method_id: str | N
 @operation("DELETE", _PATH + "/<customer_id>", "_customer_delete_params.CustomerDeleteParams")
 def delete(unit: UnitOfWork, _params: Parameters, customer_id: str) -> Json:
     """Delete a customer, detach its payment methods and emit `customer.deleted`."""
+    attached = unit.all("payment_method", {"customer": customer_id})
+    methods = [unit.get("payment_method", method.id, lock=True) for method in attached]
     record = unit.get("customer", customer_id, lock=True)
-    for method in unit.all("payment_method", {"customer": customer_id}):
+    for method in methods:
         method.data["customer"] = None
         method.hidden["detached"] = True
         unit.save(method)

@@ -85,16 +85,16 @@ def _card_shape(card: cards.TestCard, month: int, year: int) -> Json:
     }
 
 
-def resolve(unit: UnitOfWork, method_id: str, *, param: str = "payment_method", lock: bool = False) -> Record:
+def resolve(unit: UnitOfWork, method_id: str, *, lock: bool = False) -> Record:
     """Return the payment method an id names; `pm_card_visa` and its like become a new one, as at Stripe.
 
     Raises:
-        StripeError: 400 (404 for the path) when there is none.
+        StripeError: 400 when there is none.
     """
     card = cards.by_token(method_id)
     if card is not None:
         return create_method(unit, card, month=12, year=datetime.fromtimestamp(unit.now, UTC).year + 2)
-    return unit.get("payment_method", method_id, lock=lock, param=param)
+    return unit.get("payment_method", method_id, lock=lock, param="payment_method")
 
 
 def is_attached_to(unit: UnitOfWork, method_id: str, customer_id: str) -> bool:

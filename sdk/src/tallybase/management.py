@@ -1,0 +1,178 @@
+"""What people and services do around agents: make and revoke keys, read the ledger, prove it sound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+from urllib.parse import urlencode
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tallybase._calls import Call, Number, Query, require_number, rows_of
+from tallybase.client import Credits
+from tallybase.errors import ConfigurationError
+
+SpendWindow = Literal["day", "week", "month", "lifetime"]
+
+_LEDGER_COLUMNS = (
+    "sequence,created_at,id,kind,amount,balance_after,"
+    "agent_type,action,run_id,agent_key_id,idempotency_key,reason"
+)
+_KEY_COLUMNS = (
+    "key_id,name,department_id,agent_types,spend_limit,spend_window,expires_at,revoked_at,created_at"
+)
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class AgentKey(_Row):
+    """An agent key as it can be looked at: without the key itself.
+
+    Attributes:
+        key_id: names the key; part of it.
+        department_id: the department that it is bound to, or None.
+        agent_types: the agent types that it may act as, or None for all.
+        spend_limit: most credits in each window, or None.
+    """
+
+    key_id: str
+    name: str
+    department_id: UUID | None = None
+    agent_types: tuple[str, ...] | None = None
+    spend_limit: Decimal | None = None
+    spend_window: SpendWindow = "month"
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    created_at: datetime | None = None
+
+
+class CreatedAgentKey(AgentKey):
+    """A new agent key.
+
+    Attributes:
+        key: the key itself. It is shown this once; only its hash is kept.
+    """
+
+    key: str = Field(repr=False)
+
+
+class LedgerEntry(_Row):
+    """One movement of the ledger. `amount` is signed, in credits."""
+
+    sequence: int
+    created_at: datetime
+    id: UUID
+    kind: str
+    amount: Decimal
+    balance_after: Decimal
+    agent_type: str | None = None
+    action: str | None = None
+    run_id: str | None = None
+    agent_key_id: str | None = None
+    idempotency_key: str | None = None
+    reason: str | None = None
+
+
+class Violation(_Row):
+    """A broken invariant of the ledger."""
+
+    organization_id: UUID | None = None
+    invariant: str
+    expected: object = None
+    actual: object = None
+    details: object = None
+
+
+class Management:
+    """Calls for owners, admins and services, never for agents.
+
+    Args:
+        client: signed in as a person (`access_token`) or a service (secret key), with the organization named.
+    """
+
+    def __init__(self, client: Credits) -> None:
+        if client.organization_id is None:
+            raise ConfigurationError(
+                "Name the organization: organization_id=..., or TALLYBASE_ORGANIZATION_ID."
+            )
+        self._client = client
+        self._organization_id = str(client.organization_id)
+
+    def create_agent_key(
+        self,
+        name: str,
+        *,
+        department_id: UUID | str | None = None,
+        agent_types: Sequence[str] | None = None,
+        expires_at: datetime | None = None,
+        spend_limit: Number | None = None,
+        spend_window: SpendWindow = "month",
+    ) -> CreatedAgentKey:
+        """Make an agent key. It is not repeated when the answer is lost: look for the key and revoke it then.
+
+        Args:
+            name: for people.
+            department_id: what is spent with it is charged there.
+            agent_types: it may act as these alone; None: as any.
+            expires_at: from when on it is refused, with a zone.
+            spend_limit: most credits in each window; None: no cap.
+            spend_window: what the cap counts.
+
+        Raises:
+            NotAuthorized: the caller is not owner or admin.
+            InvalidArgument: an argument was refused.
+        """
+        arguments: dict[str, object] = {"organization_id": self._organization_id, "name": name}
+        optional: Mapping[str, object] = {
+            "department_id": None if department_id is None else str(department_id),
+            "agent_types": None if agent_types is None else list(agent_types),
+            "expires_at": expires_at,
+            "spend_limit": None if spend_limit is None else require_number("spend_limit", spend_limit),
+            "spend_window": spend_window,
+        }
+        arguments |= {argument: value for argument, value in optional.items() if value is not None}
+        call = Call("create_agent_key", arguments, CreatedAgentKey.model_validate, replayable=False)
+        return self._client.perform(call)
+
+    def revoke_agent_key(self, key_id: str) -> AgentKey:
+        """Revoke a key: from the answer on, every call with it is refused.
+
+        Raises:
+            NotAuthorized: no such key in an organization of the caller's.
+        """
+        return self._client.perform(Call("revoke_agent_key", {"key_id": key_id}, AgentKey.model_validate))
+
+    def agent_keys(self) -> list[AgentKey]:
+        """Return the organization's keys, newest first, the revoked included."""
+        return self._client.perform(
+            Query(self._query("agent_keys", select=_KEY_COLUMNS, order="created_at.desc"), rows_of(AgentKey))
+        )
+
+    def ledger(self, limit: int = 20, *, after_sequence: int | None = None) -> list[LedgerEntry]:
+        """Return movements of the ledger in their order.
+
+        Args:
+            limit: at most so many: the last ones, or the first ones after a sequence.
+            after_sequence: only what came after this movement.
+        """
+        filters = {"select": _LEDGER_COLUMNS, "limit": str(limit)}
+        if after_sequence is None:
+            filters["order"] = "sequence.desc"
+        else:
+            filters |= {"order": "sequence.asc", "sequence": f"gt.{after_sequence}"}
+        query = Query(self._query("credit_transactions", **filters), rows_of(LedgerEntry))
+        entries = self._client.perform(query)
+        return sorted(entries, key=lambda entry: entry.sequence)
+
+    def verify_ledger(self) -> list[Violation]:
+        """Return what is broken in the organization's ledger, for a service: nothing, when all is well."""
+        arguments = {"organization_id": self._organization_id}
+        return self._client.perform(Call("verify_ledger", arguments, rows_of(Violation)))
+
+    def _query(self, table: str, **filters: str) -> str:
+        return f"{table}?{urlencode({'organization_id': f'eq.{self._organization_id}', **filters})}"

@@ -1,0 +1,1 @@
+"""Browser tests: the page in Chromium against the real stack."""

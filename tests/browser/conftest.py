@@ -1,0 +1,145 @@
+"""Fixtures of the browser tests: Chromium, a page that watches its console, people with organizations of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
+
+from stack.settings import REPOSITORY
+from tests.browser.places import SLOW_MS, Site
+from tests.conftest import PASSWORD, Organization, StackUnderTest
+
+_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder drives Chromium."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.browser)
+
+
+def artifacts_directory() -> Path:
+    """Return where screenshots are kept: `TALLYBASE_ARTIFACTS_DIR`, or `.stack/artifacts/screenshots`."""
+    named = os.environ.get("TALLYBASE_ARTIFACTS_DIR")
+    return Path(named) if named else REPOSITORY / ".stack" / "artifacts" / "screenshots"
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """Playwright's driver."""
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """The machine's Chromium, or the one that Playwright has installed."""
+    program = os.environ.get("TALLYBASE_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+    running = playwright.chromium.launch(executable_path=program, args=list(_ARGUMENTS))
+    yield running
+    running.close()
+
+
+@dataclass(frozen=True)
+class Complaints:
+    """What went wrong in a page without being asked for.
+
+    Attributes:
+        texts: uncaught errors, and errors in the console.
+    """
+
+    texts: list[str]
+
+    def watch(self, page: Page) -> None:
+        """Collect from this page from now on."""
+        page.on("pageerror", lambda error: self.texts.append(str(error)))
+        page.on("console", lambda message: self._hear(message))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.texts.append(message.text)
+
+
+@pytest.fixture
+def complaints() -> Iterator[Complaints]:
+    """Fails the test when a page complained. A test that provokes errors clears the list."""
+    heard = Complaints([])
+    yield heard
+    assert heard.texts == []
+
+
+@pytest.fixture
+def new_site(
+    browser: Browser, stack: StackUnderTest, complaints: Complaints, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Site]]:
+    """Returns a function that opens the front end in a browser context of its own.
+
+    Its arguments are those of Playwright's `new_context` (viewport, color_scheme, …).
+    """
+    folder = artifacts_directory() / request.node.name
+    shutil.rmtree(folder, ignore_errors=True)
+    with ExitStack() as contexts:
+
+        def open_site(**options: object) -> Site:
+            settings = {"viewport": {"width": 1280, "height": 900}, "locale": "en-US", **options}
+            context: BrowserContext = browser.new_context(**settings)
+            contexts.callback(context.close)
+            context.set_default_timeout(SLOW_MS)
+            page = context.new_page()
+            complaints.watch(page)
+            return Site(page, stack.frontend_url, folder)
+
+        yield open_site
+
+
+@pytest.fixture
+def site(new_site: Callable[..., Site]) -> Site:
+    """The front end on a desktop, nobody signed in."""
+    return new_site()
+
+
+@dataclass(frozen=True)
+class Owner:
+    """An owner signed in to the page.
+
+    Attributes:
+        site: their browser.
+        organization: their organization, theirs alone.
+    """
+
+    site: Site
+    organization: Organization
+
+    def open(self, section: str = "billing", query: str = "") -> None:
+        """Open a section of the organization by its address."""
+        self.site.open(f"/organizations/{self.organization.organization_id}/{section}{query}")
+
+
+@pytest.fixture
+def new_owner(site: Site, new_organization: Callable[..., Organization]) -> Callable[..., Owner]:
+    """Returns a function that signs the owner of a fresh organization in; its argument `credits` is granted first."""
+
+    def make(credits: int | str = 0) -> Owner:  # noqa: A002 - the domain's word
+        organization = new_organization(credits)
+        site.sign_in(organization.owner.email, PASSWORD)
+        return Owner(site, organization)
+
+    return make

@@ -1,0 +1,1 @@
+"""`make demo`: the main story of the product in the terminal, every step with real calls."""
