@@ -8,6 +8,8 @@ import logging
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import psycopg
+
 from stack.auth.tokens import Claims
 from stack.realtime import authorization
 from stack.realtime.authorization import EVERYTHING, NOTHING, Permissions, Pool
@@ -27,6 +29,8 @@ _NO_POSTGRES_CHANGES = (
     "RealtimeDisabledForConfiguration: postgres_changes is not served by the local stand-in; "
     "use broadcast from the database"
 )
+
+_NO_DATABASE = "UnableToConnectToProject: Realtime was unable to connect to the project database"
 
 _log = logging.getLogger(__name__)
 
@@ -131,13 +135,21 @@ class Channel:
     async def _readable(self) -> Permissions:
         if not self._topic.private:
             return EVERYTHING
-        return await authorization.readable(self._pool, self._topic.name, self._claims)
+        try:
+            return await authorization.readable(self._pool, self._topic.name, self._claims)
+        except psycopg.Error as error:
+            _log.warning("no answer about %s: %s", self._wire_topic, error)
+            raise RefusedError(_NO_DATABASE) from error
 
     async def _may_write(self, extension: authorization.Extension) -> bool:
         if not self._topic.private:
             return True
         if self._write is None:
-            self._write = await authorization.writable(self._pool, self._topic.name, self._claims)
+            try:
+                self._write = await authorization.writable(self._pool, self._topic.name, self._claims)
+            except psycopg.Error as error:
+                _log.warning("no answer about %s: %s", self._wire_topic, error)
+                return False
         return self._write.allows(extension)
 
     async def _broadcast(self, message: Message) -> None:
@@ -180,12 +192,12 @@ class Channel:
         previous = self._read
         try:
             self._claims = self._keys.claims_of_token(token)
+            self._token = token
+            self._write = None
+            self._read = await self._readable()
         except RefusedError as refusal:
             self.shut_down(str(refusal).partition(": ")[2])
             return
-        self._token = token
-        self._write = None
-        self._read = await self._readable()
         if any(previous.allows(kind) and not self._read.allows(kind) for kind in ("broadcast", "presence")):
             self.shut_down(
                 f"You no longer have permission to read from this Channel topic: {self._topic.name}"

@@ -20,8 +20,6 @@ _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 10.0
 #: A service that ran this long starts again with the first pause.
 _STEADY_SECONDS = 20.0
-#: A service that dies this often before it ever answered is broken, and `make up` says so.
-_ATTEMPTS = 3
 _LOG_LIMIT_BYTES = 8 * 1024 * 1024
 
 
@@ -51,6 +49,7 @@ class Keeper:
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._asked = False
 
     async def run(self) -> None:
         """Run the service until `stop` is called.
@@ -77,7 +76,10 @@ class Keeper:
             exit_text = await self._wait_for_exit()
             if self._stopping:
                 break
-            if not self.ready.is_set() and attempts >= _ATTEMPTS:
+            if self._asked:
+                self._asked = False
+                continue
+            if not self.ready.is_set() and attempts >= self.service.attempts:
                 self._set_state("stopped")
                 raise ServiceFailedError(
                     f"{self.service.name} does not start ({exit_text}):\n{self.log_tail()}"
@@ -117,6 +119,7 @@ class Keeper:
             reason: why, for the log.
         """
         if self._process is not None and self._process.returncode is None:
+            self._asked = True
             self._events.write("service_restarting", service=self.service.name, reason=reason)
             self._signal(self.service.stop_signal)
 

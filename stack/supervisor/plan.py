@@ -51,6 +51,8 @@ def _postgres(settings: StackSettings) -> Service:
         folder=settings.state_dir,
         stop_signal=signal.SIGINT,
         stop_seconds=20,
+        # What a killed server shared with its sessions is free only when the last of those has noticed.
+        attempts=6,
     )
 
 

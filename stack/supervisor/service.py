@@ -93,6 +93,7 @@ class Service:
         stop_signal: the polite request to end.
         stop_seconds: how long it may take after that before it is killed.
         ready_seconds: how long it may take to answer its probe.
+        attempts: a service that dies this often before it ever answered is broken, and `make up` says so.
     """
 
     name: str
@@ -104,3 +105,4 @@ class Service:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 8
     ready_seconds: float = 60
+    attempts: int = 3

@@ -330,7 +330,7 @@ comment on function billing.consume_credits(text, text, jsonb, numeric, uuid, uu
 -- an answer: {allowed: false, reason: slug, limit}.
 create function billing_private.check_credits(
   p_agent_type text, p_action text, p_quantities jsonb, p_amount numeric, p_organization_id uuid, p_department_id uuid,
-  p_run_id text
+  p_run_id text, p_metadata jsonb
 )
 returns billing.credit_check
 language plpgsql
@@ -350,7 +350,7 @@ declare
   v_now timestamptz;
 begin
   v_spender := billing_private.identify_spender(p_organization_id, p_department_id, p_agent_type);
-  v_request := billing_private.require_spend_request(p_agent_type, p_action, p_quantities, p_amount, p_run_id, null, null);
+  v_request := billing_private.require_spend_request(p_agent_type, p_action, p_quantities, p_amount, p_run_id, null, p_metadata);
   v_now := billing_private.ledger_now(v_spender.test_clock);
   v_quote := billing_private.quote_action(
     v_spender.organization_id, v_request.agent_type, v_request.action, v_request.quantities, v_request.amount, v_now);
@@ -378,19 +378,19 @@ begin
   return v_check;
 end
 $$;
-revoke all on function billing_private.check_credits(text, text, jsonb, numeric, uuid, uuid, text) from public;
-grant execute on function billing_private.check_credits(text, text, jsonb, numeric, uuid, uuid, text) to anon, authenticated, service_role;
+revoke all on function billing_private.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) from public;
+grant execute on function billing_private.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) to anon, authenticated, service_role;
 
 create function billing.check_credits(
   agent_type text, action text, quantities jsonb default null, amount numeric default null, organization_id uuid default null,
-  department_id uuid default null, run_id text default null
+  department_id uuid default null, run_id text default null, metadata jsonb default '{}'
 )
 returns billing.credit_check
 language sql
 stable
 set search_path = ''
-return billing_private.check_credits(agent_type, action, quantities, amount, organization_id, department_id, run_id);
-revoke all on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text) from public;
-grant execute on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text) to anon, authenticated, service_role;
-comment on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text) is
+return billing_private.check_credits(agent_type, action, quantities, amount, organization_id, department_id, run_id, metadata);
+revoke all on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) from public;
+grant execute on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) to anon, authenticated, service_role;
+comment on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) is
 'What consume_credits would answer now, without side effects: {allowed, amount, available, reason, limit}.';

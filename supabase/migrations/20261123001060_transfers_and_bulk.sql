@@ -125,6 +125,12 @@ create table billing_private.grant_batches (
 alter table billing_private.grant_batches enable row level security;
 revoke all on table billing_private.grant_batches from public, anon, authenticated, service_role;
 comment on table billing_private.grant_batches is 'Bulk grants that were booked, by the key under which they replay. They span organizations.';
+comment on column billing_private.grant_batches.batch_key is 'The caller''s key, unique everywhere.';
+comment on column billing_private.grant_batches.request_hash is
+'SHA-256 of the grants as they were sent; other grants under the key are a conflict.';
+comment on column billing_private.grant_batches.grant_count is 'Number of grants booked.';
+comment on column billing_private.grant_batches.total_amount is 'Credits granted in all.';
+comment on column billing_private.grant_batches.created_at is 'When it was booked.';
 
 create type billing.grant_batch as (
   batch_key text,

@@ -15,6 +15,13 @@ create table billing_private.promotion_codes (
 alter table billing_private.promotion_codes enable row level security;
 revoke all on table billing_private.promotion_codes from public, anon, authenticated, service_role;
 comment on table billing_private.promotion_codes is 'Codes that can be redeemed for credits. Who redeemed one is the grant with source promotion.';
+comment on column billing_private.promotion_codes.code is 'What people type, in upper case.';
+comment on column billing_private.promotion_codes.credits is 'Credits that one redemption grants.';
+comment on column billing_private.promotion_codes.max_redemptions is 'At most so many organizations; null: no maximum.';
+comment on column billing_private.promotion_codes.redeemed_count is 'Organizations that have redeemed it.';
+comment on column billing_private.promotion_codes.ends_at is 'First instant at which it is no longer taken; null: no end.';
+comment on column billing_private.promotion_codes.credit_expiry is 'How long the credits live; null: without end.';
+comment on column billing_private.promotion_codes.created_at is 'When it was made.';
 
 create type billing.promotion_code as (
   code text,

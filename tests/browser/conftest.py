@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
 
 from stack.settings import REPOSITORY
 from tests.browser.places import SLOW_MS, Site
-from tests.conftest import PASSWORD, Organization, StackUnderTest
+from tests.conftest import PASSWORD, Organization, StackUnderTest, User
 
 _ARGUMENTS = (
     "--no-sandbox",
@@ -131,6 +132,24 @@ class Owner:
     def open(self, section: str = "billing", query: str = "") -> None:
         """Open a section of the organization by its address."""
         self.site.open(f"/organizations/{self.organization.organization_id}/{section}{query}")
+
+
+@pytest.fixture
+def new_member(new_user: Callable[[], User]) -> Callable[..., User]:
+    """Returns a function: organization, role → a user who was invited with that role and has accepted."""
+
+    def make(organization: Organization, role: str) -> User:
+        user = new_user()
+        arguments = {
+            "organization_id": str(organization.organization_id),
+            "email": user.email,
+            "role": role,
+        }
+        invitation: Any = organization.owner.client.rpc("invite_member", arguments).execute().data
+        user.client.rpc("accept_invitation", {"token": invitation["token"]}).execute()
+        return user
+
+    return make
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from stack.install import install_npm_project, npm_environment
+from stack.install import INSTALL_DIR, install_npm_project, npm_environment
 from tests.contract.target import Target
 
 FOLDER = Path(__file__).parent / "node"
@@ -21,6 +22,13 @@ class DriverError(Exception):
     """supabase-js threw, or did not answer."""
 
 
+def _install() -> None:
+    """Install supabase-js; test processes that start together take turns."""
+    with (INSTALL_DIR / "contract-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        install_npm_project("tests/contract/node", report=print)
+
+
 class NodeDriver:
     """A Node process that serves commands until closed; commands may overlap.
 
@@ -29,7 +37,7 @@ class NodeDriver:
     """
 
     def __init__(self, target: Target) -> None:
-        install_npm_project("tests/contract/node", report=print)
+        _install()
         self._process = subprocess.Popen(
             ["node", "driver.mjs"],
             cwd=FOLDER,

@@ -12,6 +12,9 @@ from typing import Any
 
 import jwt
 
+from stack.keys import load_or_create
+from stack.settings import state_directory
+
 Json = dict[str, Any]
 
 PASSWORD = "correct horse battery"
@@ -62,6 +65,14 @@ class Target:
         """Sign claims with the project's own key, as only its auth server should."""
         key = jwt.PyJWK.from_dict(self.signing_jwk, algorithm="ES256").key
         return jwt.encode(claims, key, algorithm="ES256", headers={"kid": self.signing_jwk["kid"]})
+
+
+def is_local_stack() -> bool:
+    """Whether the tests talk to this clone's own stack, so that files about the stand-ins apply too."""
+    key_file = state_directory() / "keys.json"
+    if not key_file.exists():
+        return False
+    return load_or_create(key_file).publishable_key == os.environ.get("SUPABASE_PUBLISHABLE_KEY")
 
 
 def new_email(person: str = "somebody") -> str:

@@ -73,7 +73,9 @@ class LedgerApi:
         """Call an RPC by POST; Decimals and UUIDs travel as text."""
         body = json.dumps(arguments, cls=_ExactEncoder)
         response = self._client.post(f"/rpc/{function}", content=body)
-        return Answer(response.status_code, json.loads(response.text, parse_float=Decimal) if response.text else None)
+        return Answer(
+            response.status_code, json.loads(response.text, parse_float=Decimal) if response.text else None
+        )
 
     def select(self, path: str) -> Answer:
         """GET a table or view with a PostgREST query."""

@@ -1,10 +1,9 @@
-"""Fixtures of the ledger's tests: an organization with a clock of its own, and every story's closing proof."""
+"""Fixtures of the ledger's tests: an organization with its own clock, and every story's closing proof."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -32,12 +31,15 @@ class Story:
 
     def go_to(self, at: datetime) -> None:
         """Move the clock; what falls due on the way is booked."""
-        self.api.call("advance_test_clock", organization_id=self.organization_id, to=at.isoformat()).accepted()
+        self.api.call(
+            "advance_test_clock", organization_id=self.organization_id, to=at.isoformat()
+        ).accepted()
 
     def set_clock_only(self, at: datetime, database: Any) -> None:
         """Move the clock without running any job: a sweeper that is down."""
         database.execute(
-            "update billing.organizations set test_clock = %s where organization_id = %s", (at, self.organization_id)
+            "update billing.organizations set test_clock = %s where organization_id = %s",
+            (at, self.organization_id),
         )
 
     def grant(self, amount: object, **arguments: Any) -> str:
@@ -46,17 +48,19 @@ class Story:
             if isinstance(arguments.get(name), datetime):
                 arguments[name] = arguments[name].isoformat()
         arguments.setdefault("source", "promotion")
-        answer = self.api.call("grant_credits", organization_id=self.organization_id, amount=amount, **arguments)
+        answer = self.api.call(
+            "grant_credits", organization_id=self.organization_id, amount=amount, **arguments
+        )
         return str(answer.accepted()["grant_id"])
 
     def consume(self, amount: object, **arguments: object) -> Answer:
         """Spend as TestAgent.test."""
         return self.api.consume(amount, organization_id=self.organization_id, **arguments)
 
-    def left(self, grant_id: str) -> Decimal:
-        """What is left of a grant."""
+    def left(self, grant_id: str) -> Any:
+        """What is left of a grant (a Decimal)."""
         rows = self.api.select(f"credit_grants?select=remaining&id=eq.{grant_id}").accepted()
-        return Decimal(rows[0]["remaining"])
+        return rows[0]["remaining"]
 
     def balance(self, as_of: datetime | None = None) -> Any:
         """The answer of get_credit_balance."""

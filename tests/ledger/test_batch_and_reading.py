@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -68,9 +67,12 @@ def test_usage_is_exact_before_within_and_after_folding(story: Story) -> None:
     story.grant(100)
     window = {"organization_id": story.organization_id, "from": day(0).isoformat(), "to": day(10).isoformat()}
 
-    def read() -> list[tuple[str, str, Decimal, int]]:
+    def read() -> Any:
         rows = story.api.call("get_usage_timeseries", group_by="action", **window).accepted()
-        return [(row["bucket_start"][:10], row["group_key"], row["amount"], row["consumption_count"]) for row in rows]
+        return [
+            (row["bucket_start"][:10], row["group_key"], row["amount"], row["consumption_count"])
+            for row in rows
+        ]
 
     story.consume(3).accepted()
     assert read() == [("2031-01-01", "TestAgent.test", 3, 1)]
@@ -128,7 +130,9 @@ def test_bad_questions_about_usage_are_422(story: Story) -> None:
         ({"to": day(-1).isoformat()}, "to"),
         ({"from": "-infinity"}, "to"),
     ):
-        refused = story.api.call("get_usage_timeseries", **{**window, **change}).refused(422, "invalid_argument")
+        refused = story.api.call("get_usage_timeseries", **{**window, **change}).refused(
+            422, "invalid_argument"
+        )
         assert refused == {"argument": argument}
 
 
@@ -154,4 +158,6 @@ def test_an_agent_reads_its_own_organizations_balance_and_no_other(
     mine, other = new_organization(credits=7), new_organization(credits=9)
     agent = LedgerApi(stack.supabase_url, stack.publishable_key, {"x-agent-key": mine.agent_key})
     assert agent.call("get_credit_balance").accepted()["balance"] == 7
-    agent.call("get_credit_balance", organization_id=str(other.organization_id)).refused(403, "not_authorized")
+    agent.call("get_credit_balance", organization_id=str(other.organization_id)).refused(
+        403, "not_authorized"
+    )

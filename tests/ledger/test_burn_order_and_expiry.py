@@ -18,7 +18,11 @@ def test_a1_both_lots_are_spent_to_the_last_and_not_a_millionth_more(story: Stor
     story.consume(200).accepted()
     assert (story.left(first), story.left(second)) == (0, 0)
     details = story.consume("0.000001").refused(402, "insufficient_credits")
-    assert (details["required"], details["available"], details["shortfall"]) == (Decimal("0.000001"), 0, Decimal("0.000001"))
+    assert (details["required"], details["available"], details["shortfall"]) == (
+        Decimal("0.000001"),
+        0,
+        Decimal("0.000001"),
+    )
     assert story.balance()["balance"] == 0
 
 
@@ -53,7 +57,9 @@ def test_a4_priority_then_expiry_then_never(story: Story) -> None:
     assert story.balance()["balance"] == 140
 
 
-def test_a5_a_lot_is_spendable_until_its_expiry_and_not_at_it(story: Story, database: psycopg.Connection[Any]) -> None:
+def test_a5_a_lot_is_spendable_until_its_expiry_and_not_at_it(
+    story: Story, database: psycopg.Connection[Any]
+) -> None:
     story.grant(100, expires_at=day(5))
     story.set_clock_only(day(5) - MICROSECOND, database)
     assert story.consume(10).accepted()["balance"] == 90
@@ -62,10 +68,14 @@ def test_a5_a_lot_is_spendable_until_its_expiry_and_not_at_it(story: Story, data
     assert story.balance()["balance"] == 0, "right at once, whether or not a sweeper ran"
     story.api.call("run_due_jobs").accepted()
     expired = [entry for entry in story.entries() if entry["kind"] == "expire"]
-    assert [(entry["amount"], entry["created_at"]) for entry in expired] == [(-90, "2031-01-06T00:00:00+00:00")]
+    assert [(entry["amount"], entry["created_at"]) for entry in expired] == [
+        (-90, "2031-01-06T00:00:00+00:00")
+    ]
 
 
-def test_a6_a_lot_is_not_spendable_before_it_is_in_force(story: Story, database: psycopg.Connection[Any]) -> None:
+def test_a6_a_lot_is_not_spendable_before_it_is_in_force(
+    story: Story, database: psycopg.Connection[Any]
+) -> None:
     story.go_to(day(1))
     story.grant(100, effective_at=day(5))
     story.go_to(day(4))
@@ -108,7 +118,10 @@ def test_scoped_lots_are_spent_first_and_only_in_their_scope(story: Story) -> No
     scoped = story.grant(30, agent_types=["TestAgent"])
     pool = story.grant(10)
     answer = story.api.call(
-        "consume_credits", agent_type="QAAgent", action="answer_question", organization_id=story.organization_id
+        "consume_credits",
+        agent_type="QAAgent",
+        action="answer_question",
+        organization_id=story.organization_id,
     )
     assert answer.accepted()["grants"] == [{"grant_id": pool, "amount": 5}]
     story.consume(32).accepted()
@@ -125,7 +138,9 @@ def test_a_burning_lot_gives_way_to_a_better_one_that_arrives(story: Story) -> N
     assert (story.left(forever), story.left(urgent)) == (90, 30)
 
 
-def test_a_pending_lot_takes_its_turn_the_moment_it_is_in_force(story: Story, database: psycopg.Connection[Any]) -> None:
+def test_a_pending_lot_takes_its_turn_the_moment_it_is_in_force(
+    story: Story, database: psycopg.Connection[Any]
+) -> None:
     forever = story.grant(100)
     story.consume(10).accepted()
     urgent = story.grant(50, effective_at=day(2), expires_at=day(3))
@@ -135,10 +150,16 @@ def test_a_pending_lot_takes_its_turn_the_moment_it_is_in_force(story: Story, da
     assert (story.left(forever), story.left(urgent)) == (80, 30)
     story.set_clock_only(day(3), database)
     assert story.consume(1).accepted()["balance"] == 79
-    assert [(e["kind"], e["amount"]) for e in story.entries()][-3:] == [("consume", -20), ("expire", -30), ("consume", -1)]
+    assert [(e["kind"], e["amount"]) for e in story.entries()][-3:] == [
+        ("consume", -20),
+        ("expire", -30),
+        ("consume", -1),
+    ]
 
 
-def test_the_ledger_is_the_same_whenever_the_jobs_run(story: Story, database: psycopg.Connection[Any]) -> None:
+def test_the_ledger_is_the_same_whenever_the_jobs_run(
+    story: Story, database: psycopg.Connection[Any]
+) -> None:
     twin = Story(story.api, story.organization)
 
     def tell(each_day: bool) -> None:

@@ -23,7 +23,9 @@ def _prove(api: LedgerApi, organization: Organization, balance: object) -> None:
     assert api.call("verify_ledger", organization_id=organization_id).accepted() == []
 
 
-def test_c19_fifty_parallel_spends_of_one_from_ten_charge_ten(service_api: LedgerApi, organization: Organization) -> None:
+def test_c19_fifty_parallel_spends_of_one_from_ten_charge_ten(
+    service_api: LedgerApi, organization: Organization
+) -> None:
     organization.grant(10)
     organization_id = str(organization.organization_id)
     answers = in_parallel(
@@ -31,7 +33,9 @@ def test_c19_fifty_parallel_spends_of_one_from_ten_charge_ten(service_api: Ledge
     )
     assert Counter(answer.status for answer in answers) == {200: 10, 402: 40}
     assert {answer.slug for answer in answers if answer.status == 402} == {"insufficient_credits"}
-    rows = service_api.select(f"credit_usage?select=transaction_id&organization_id=eq.{organization_id}").accepted()
+    rows = service_api.select(
+        f"credit_usage?select=transaction_id&organization_id=eq.{organization_id}"
+    ).accepted()
     assert len(rows) == 10
     _prove(service_api, organization, 0)
 
@@ -40,7 +44,9 @@ def test_c20_five_parallel_spends_of_the_last_credit_charge_one(
     service_api: LedgerApi, organization: Organization
 ) -> None:
     organization.grant(1)
-    answers = in_parallel(5, lambda _: service_api.consume(1, organization_id=str(organization.organization_id)))
+    answers = in_parallel(
+        5, lambda _: service_api.consume(1, organization_id=str(organization.organization_id))
+    )
     assert Counter(answer.status for answer in answers) == {200: 1, 402: 4}
     _prove(service_api, organization, 0)
 
@@ -50,7 +56,9 @@ def test_c21_c22_one_key_charges_once_and_every_caller_has_the_receipt(
 ) -> None:
     organization.grant(100)
     arguments = {"organization_id": str(organization.organization_id), "idempotency_key": "run-7"}
-    receipts = [answer.accepted() for answer in in_parallel(20, lambda _: service_api.consume(7, **arguments))]
+    receipts = [
+        answer.accepted() for answer in in_parallel(20, lambda _: service_api.consume(7, **arguments))
+    ]
     assert Counter(receipt.pop("replayed") for receipt in receipts) == {False: 1, True: 19}
     assert all(receipt == receipts[0] for receipt in receipts)
     details = service_api.consume(8, **arguments).refused(409, "idempotency_conflict")
@@ -108,26 +116,35 @@ def test_a_key_with_another_request_is_a_conflict(
     _prove(service_api, organization, 45)
 
 
-def test_parallel_grants_of_one_reference_grant_once(service_api: LedgerApi, organization: Organization) -> None:
+def test_parallel_grants_of_one_reference_grant_once(
+    service_api: LedgerApi, organization: Organization
+) -> None:
     arguments = {
         "organization_id": str(organization.organization_id),
         "amount": 100,
         "source": "purchase",
         "source_reference": "cs_test_1",
     }
-    receipts = [answer.accepted() for answer in in_parallel(10, lambda _: service_api.call("grant_credits", **arguments))]
+    receipts = [
+        answer.accepted()
+        for answer in in_parallel(10, lambda _: service_api.call("grant_credits", **arguments))
+    ]
     assert Counter(receipt["replayed"] for receipt in receipts) == {False: 1, True: 9}
     assert len({receipt["grant_id"] for receipt in receipts}) == 1
     _prove(service_api, organization, 100)
 
 
-def test_mixed_parallel_spends_of_many_lots_add_up(service_api: LedgerApi, organization: Organization) -> None:
+def test_mixed_parallel_spends_of_many_lots_add_up(
+    service_api: LedgerApi, organization: Organization
+) -> None:
     for _ in range(10):
         organization.grant(10)
     organization_id = str(organization.organization_id)
     answers = in_parallel(
         32,
-        lambda i: service_api.consume((i % 5) + 1, organization_id=organization_id, idempotency_key=f"mixed-{i}"),
+        lambda i: service_api.consume(
+            (i % 5) + 1, organization_id=organization_id, idempotency_key=f"mixed-{i}"
+        ),
     )
     charged = sum(answer.body["amount"] for answer in answers if answer.status == 200)
     assert {answer.status for answer in answers} <= {200, 402}
@@ -148,6 +165,8 @@ def test_an_agent_whose_key_is_revoked_spends_no_more(
         return agent.consume(1)
 
     in_parallel(20, call)
-    before = service_api.call("get_credit_balance", organization_id=str(organization.organization_id)).accepted()
+    before = service_api.call(
+        "get_credit_balance", organization_id=str(organization.organization_id)
+    ).accepted()
     agent.consume(1).refused(401, "agent_key_invalid")
     _prove(service_api, organization, before["balance"])

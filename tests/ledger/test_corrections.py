@@ -11,7 +11,9 @@ from .api import Answer
 from .conftest import Story, day
 
 
-def _refund(story: Story, receipt: Any, amount: object = None, reason: str = "customer", key: str = "refund") -> Answer:
+def _refund(
+    story: Story, receipt: Any, amount: object = None, reason: str = "customer", key: str = "refund"
+) -> Answer:
     return story.api.call(
         "refund_consumption",
         transaction_id=receipt["transaction_id"],
@@ -94,7 +96,11 @@ def test_a_refund_gives_back_to_open_windows_only(story: Story) -> None:
     story.grant(100)
     for window in ("day", "lifetime"):
         story.api.call(
-            "set_credit_limit", subject_type="organization", subject_id=story.organization_id, amount=10, window=window
+            "set_credit_limit",
+            subject_type="organization",
+            subject_id=story.organization_id,
+            amount=10,
+            window=window,
         ).accepted()
     first = story.consume(5).accepted()
     story.consume(5).accepted()
@@ -119,7 +125,11 @@ def test_a_voided_grant_is_gone_once(story: Story) -> None:
 def test_a_voided_grant_under_a_hold_goes_when_the_hold_lets_go(story: Story) -> None:
     grant = story.grant(100)
     hold = story.api.call(
-        "hold_credits", agent_type="TestAgent", action="test", amount=30, organization_id=story.organization_id
+        "hold_credits",
+        agent_type="TestAgent",
+        action="test",
+        amount=30,
+        organization_id=story.organization_id,
     ).accepted()
     story.api.call("void_grant", grant_id=grant, reason="mistake").accepted()
     assert story.balance()["balance"] == 30
@@ -154,7 +164,11 @@ def test_an_adjustment_moves_the_balance_by_its_delta_once(story: Story, delta: 
 
 def test_debt_is_repaid_first_and_blocks_spending_until_then(story: Story) -> None:
     story.api.call(
-        "adjust_credits", organization_id=story.organization_id, delta=-50, reason="clawback", idempotency_key="c"
+        "adjust_credits",
+        organization_id=story.organization_id,
+        delta=-50,
+        reason="clawback",
+        idempotency_key="c",
     ).accepted()
     story.consume(1).refused(402, "insufficient_credits")
     story.grant(30)
@@ -169,7 +183,8 @@ def test_an_overdraft_is_spent_to_its_limit_and_not_further(
 ) -> None:
     story.grant(10)
     database.execute(
-        "update billing.organizations set overdraft_limit = 5 where organization_id = %s", (story.organization_id,)
+        "update billing.organizations set overdraft_limit = 5 where organization_id = %s",
+        (story.organization_id,),
     )
     assert story.consume(12).accepted()["balance"] == -2
     details = story.consume(4).refused(402, "insufficient_credits")

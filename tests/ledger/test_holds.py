@@ -94,7 +94,9 @@ def test_d29_an_authorisation_of_nothing_may_capture_what_there_is(
     assert _capture(story, hold, "1.2").accepted()["balance"] == Decimal("48.8")
 
 
-def test_d30_a_late_settlement_is_a_new_consumption_once(story: Story, database: psycopg.Connection[Any]) -> None:
+def test_d30_a_late_settlement_is_a_new_consumption_once(
+    story: Story, database: psycopg.Connection[Any]
+) -> None:
     story.grant(100)
     hold = _hold(story, 100, expires_in="20 minutes").accepted()
     story.go_to(day(0) + 20 * MINUTE)
@@ -122,7 +124,11 @@ def test_d33_refunds_of_what_is_not_there_change_nothing(
     story.grant(100)
     for transaction_id in (str(uuid4()), "00000000-0000-8000-8000-000000000001"):
         story.api.call(
-            "refund_consumption", transaction_id=transaction_id, amount=50, reason="customer", idempotency_key="r"
+            "refund_consumption",
+            transaction_id=transaction_id,
+            amount=50,
+            reason="customer",
+            idempotency_key="r",
         ).refused(404, "not_found")
     assert story.balance()["balance"] == 100
 
@@ -144,7 +150,11 @@ def test_a_partial_capture_releases_the_rest(story: Story) -> None:
     story.grant(10)
     hold = _hold(story, 8).accepted()
     receipt = _capture(story, hold, "2.5").accepted()
-    assert (receipt["amount"], receipt["balance"], receipt["available"]) == (Decimal("2.5"), Decimal("7.5"), Decimal("7.5"))
+    assert (receipt["amount"], receipt["balance"], receipt["available"]) == (
+        Decimal("2.5"),
+        Decimal("7.5"),
+        Decimal("7.5"),
+    )
     assert story.consume("7.5").accepted()["balance"] == 0
 
 
@@ -156,12 +166,20 @@ def test_a_hold_fixes_the_price_version(story: Story) -> None:
         "metric": "tokens",
         "organization_id": story.organization_id,
     }
-    story.api.call("set_agent_action_cost", credit_cost="0.5", effective_from="2030-01-01T00:00:00Z", **new_price).accepted()
+    story.api.call(
+        "set_agent_action_cost", credit_cost="0.5", effective_from="2030-01-01T00:00:00Z", **new_price
+    ).accepted()
     hold = story.api.call(
-        "hold_credits", agent_type="Priced", action="run", quantities={"tokens": 100}, organization_id=story.organization_id
+        "hold_credits",
+        agent_type="Priced",
+        action="run",
+        quantities={"tokens": 100},
+        organization_id=story.organization_id,
     ).accepted()
     assert hold["amount"] == 50
-    story.api.call("set_agent_action_cost", credit_cost="0.9", effective_from=day(0).isoformat(), **new_price).accepted()
+    story.api.call(
+        "set_agent_action_cost", credit_cost="0.9", effective_from=day(0).isoformat(), **new_price
+    ).accepted()
     receipt = _capture(story, hold, quantities={"tokens": 20}).accepted()
     assert receipt["amount"] == 10
     assert receipt["price"]["rows"][0]["credit_cost"] == Decimal("0.5")
@@ -177,7 +195,11 @@ def test_a_grant_that_expires_under_a_hold_can_still_be_captured(
     assert (unswept["balance"], unswept["held"], unswept["available"]) == (6, 6, 0)
     receipt = _capture(story, hold, 4).accepted()
     assert (receipt["amount"], story.balance()["balance"], story.left(grant)) == (4, 0, 0)
-    assert [(e["kind"], e["amount"]) for e in story.entries()][-3:] == [("expire", -4), ("consume", -4), ("expire", -2)]
+    assert [(e["kind"], e["amount"]) for e in story.entries()][-3:] == [
+        ("expire", -4),
+        ("consume", -4),
+        ("expire", -2),
+    ]
 
 
 def test_an_expiring_hold_captures_what_was_metered(story: Story, database: psycopg.Connection[Any]) -> None:
@@ -219,7 +241,11 @@ def test_over_capture_follows_the_policy(
 def test_over_capture_never_passes_a_hard_limit(story: Story, database: psycopg.Connection[Any]) -> None:
     story.grant(100)
     story.api.call(
-        "set_credit_limit", subject_type="organization", subject_id=story.organization_id, amount=10, window="day"
+        "set_credit_limit",
+        subject_type="organization",
+        subject_id=story.organization_id,
+        amount=10,
+        window="day",
     ).accepted()
     _policy(story, database, "up_to_available")
     hold = _hold(story, 8).accepted()
@@ -230,7 +256,11 @@ def test_over_capture_never_passes_a_hard_limit(story: Story, database: psycopg.
 def test_a_hold_counts_against_limits_when_taken(story: Story) -> None:
     story.grant(100)
     story.api.call(
-        "set_credit_limit", subject_type="organization", subject_id=story.organization_id, amount=10, window="day"
+        "set_credit_limit",
+        subject_type="organization",
+        subject_id=story.organization_id,
+        amount=10,
+        window="day",
     ).accepted()
     hold = _hold(story, 8).accepted()
     assert story.consume(3).refused(402, "limit_exceeded")["remaining"] == 2

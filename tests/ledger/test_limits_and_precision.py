@@ -17,12 +17,23 @@ from .conftest import Story, day
 
 
 def _department(story: Story) -> str:
-    return str(story.api.call("create_department", organization_id=story.organization_id, name="R&D").accepted()["id"])
+    return str(
+        story.api.call("create_department", organization_id=story.organization_id, name="R&D").accepted()[
+            "id"
+        ]
+    )
 
 
-def _limit(story: Story, subject_type: str, subject_id: str, amount: object, window: str, **arguments: object) -> Any:
+def _limit(
+    story: Story, subject_type: str, subject_id: str, amount: object, window: str, **arguments: object
+) -> Any:
     return story.api.call(
-        "set_credit_limit", subject_type=subject_type, subject_id=subject_id, amount=amount, window=window, **arguments
+        "set_credit_limit",
+        subject_type=subject_type,
+        subject_id=subject_id,
+        amount=amount,
+        window=window,
+        **arguments,
     ).accepted()
 
 
@@ -62,7 +73,9 @@ def test_f49_a_soft_limit_lets_pass_and_tells_once(story: Story) -> None:
     _limit(story, "department", department, 50, "day", mode="soft", alert_at=[])
     for amount in (30, 15, 10, 1):
         story.consume(amount, department_id=department).accepted()
-    told = story.api.select(f"notifications?organization_id=eq.{story.organization_id}&select=kind").accepted()
+    told = story.api.select(
+        f"notifications?organization_id=eq.{story.organization_id}&select=kind"
+    ).accepted()
     assert [row["kind"] for row in told] == ["limit_passed"]
     assert story.balance()["balance"] == 244
 
@@ -73,16 +86,28 @@ def test_f50_the_refusal_names_the_limit_that_fired(
     organization = new_organization(credits=5000)
     organization_id = str(organization.organization_id)
     service_api.call(
-        "set_credit_limit", subject_type="organization", subject_id=organization_id, amount=1000, window="month"
+        "set_credit_limit",
+        subject_type="organization",
+        subject_id=organization_id,
+        amount=1000,
+        window="month",
     ).accepted()
     made = service_api.call(
-        "create_agent_key", organization_id=organization_id, name="capped", spend_limit=200, spend_window="day"
+        "create_agent_key",
+        organization_id=organization_id,
+        name="capped",
+        spend_limit=200,
+        spend_window="day",
     ).accepted()
     agent = LedgerApi(stack.supabase_url, stack.publishable_key, {"x-agent-key": made["key"]})
     agent.consume(200).accepted()
     details = agent.consume(1).refused(402, "limit_exceeded")
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    assert (details["subject_type"], details["subject_id"], details["remaining"]) == ("agent_key", made["key_id"], 0)
+    assert (details["subject_type"], details["subject_id"], details["remaining"]) == (
+        "agent_key",
+        made["key_id"],
+        0,
+    )
     assert datetime.fromisoformat(details["resets_at"]) == midnight
     other = LedgerApi(stack.supabase_url, stack.publishable_key, {"x-agent-key": organization.agent_key})
     assert other.consume(1).accepted()["balance"] == 4799
@@ -159,8 +184,9 @@ def test_g54_millionths_add_up_exactly(story: Story, database: psycopg.Connectio
     story.grant(1)
     with database.transaction():
         database.execute(
-            """select count(billing.consume_credits('TestAgent', 'test', amount => 0.000001, organization_id => %s))
-               from generate_series(1, 2000)""",
+            """select count(billing.consume_credits(
+                 'TestAgent', 'test', amount => 0.000001, organization_id => %s
+               )) from generate_series(1, 2000)""",
             (story.organization_id,),
         )
     assert story.balance()["balance"] == Decimal("0.998")

@@ -34,7 +34,14 @@ def _api_of(stack: StackUnderTest, user: User) -> LedgerApi:
 
 @pytest.mark.parametrize(
     "key",
-    ["", "tb_test_", "tb_test_0000000000000000_" + "0" * 64 + "_00000000", "x" * 5000, "tb_test_%00", "sb_secret_x"],
+    [
+        "",
+        "tb_test_",
+        "tb_test_0000000000000000_" + "0" * 64 + "_00000000",
+        "x" * 5000,
+        "tb_test_%00",
+        "sb_secret_x",
+    ],
     ids=["empty", "truncated", "unknown", "long", "odd", "other-kind"],
 )
 def test_a_wrong_agent_key_is_401_whatever_is_wrong(stack: StackUnderTest, key: str) -> None:
@@ -42,7 +49,9 @@ def test_a_wrong_agent_key_is_401_whatever_is_wrong(stack: StackUnderTest, key: 
     assert agent.consume(1).refused(401, "agent_key_invalid") == {}
 
 
-def test_without_a_key_an_anonymous_caller_may_not_spend(stack: StackUnderTest, organization: Organization) -> None:
+def test_without_a_key_an_anonymous_caller_may_not_spend(
+    stack: StackUnderTest, organization: Organization
+) -> None:
     nobody = LedgerApi(stack.supabase_url, stack.publishable_key)
     nobody.consume(1, organization_id=str(organization.organization_id)).refused(403, "not_authorized")
 
@@ -79,7 +88,9 @@ def test_a_restricted_organization_says_why(
 
 
 def test_an_action_without_a_price_is_unknown(owner_api: LedgerApi) -> None:
-    details = owner_api.call("consume_credits", agent_type="QAAgent", action="sing").refused(422, "unknown_action")
+    details = owner_api.call("consume_credits", agent_type="QAAgent", action="sing").refused(
+        422, "unknown_action"
+    )
     assert details["argument"] == "action"
 
 
@@ -93,7 +104,10 @@ def test_an_amount_is_finite_and_positive(owner_api: LedgerApi, amount: object) 
     assert owner_api.consume(amount).refused(422, "invalid_amount") == {"argument": "amount"}
 
 
-@pytest.mark.parametrize("quantities", [{"input_tokens": -1}, {"tokens": 1}, {"input_tokens": "12"}, [1], 5, {"input_tokens": 1e15}])
+@pytest.mark.parametrize(
+    "quantities",
+    [{"input_tokens": -1}, {"tokens": 1}, {"input_tokens": "12"}, [1], 5, {"input_tokens": 1e15}],
+)
 def test_quantities_are_priced_finite_numbers(owner_api: LedgerApi, quantities: object) -> None:
     call = owner_api.call(
         "consume_credits", agent_type="QAAgent", action="answer_question", quantities=quantities
@@ -112,11 +126,15 @@ def test_quantities_are_priced_finite_numbers(owner_api: LedgerApi, quantities: 
     ],
 )
 def test_names_are_short_and_printable(owner_api: LedgerApi, argument: str, value: str) -> None:
-    assert owner_api.consume(1, **{argument: value}).refused(422, "invalid_argument") == {"argument": argument}
+    assert owner_api.consume(1, **{argument: value}).refused(422, "invalid_argument") == {
+        "argument": argument
+    }
 
 
 def test_metadata_is_an_object_of_at_most_8_kb(owner_api: LedgerApi) -> None:
-    assert owner_api.consume(1, metadata={"text": "x" * 9000}).refused(413, "metadata_too_large") == {"max_bytes": 8192}
+    assert owner_api.consume(1, metadata={"text": "x" * 9000}).refused(413, "metadata_too_large") == {
+        "max_bytes": 8192
+    }
     assert owner_api.consume(1, metadata=[1]).refused(422, "invalid_argument") == {"argument": "metadata"}
     owner_api.consume(1, metadata={"text": "x" * 8000}).accepted()
 
@@ -134,7 +152,8 @@ def test_a_busy_lock_is_503_and_the_same_key_succeeds_later(
     owner_api: LedgerApi, organization: Organization, database: psycopg.Connection[dict[str, object]]
 ) -> None:
     row = database.execute(
-        "select ledger_number from billing.organizations where organization_id = %s", (organization.organization_id,)
+        "select ledger_number from billing.organizations where organization_id = %s",
+        (organization.organization_id,),
     ).fetchone()
     assert row is not None
     with database.transaction():
@@ -155,7 +174,12 @@ def test_check_credits_charges_nothing_and_says_what_would_happen(story: Story) 
     story.grant(10)
     arguments = {"agent_type": "TestAgent", "action": "test", "organization_id": story.organization_id}
     enough = story.api.call("check_credits", amount=10, **arguments).accepted()
-    assert (enough["allowed"], enough["amount"], enough["available"], enough["reason"]) == (True, 10, 10, None)
+    assert (enough["allowed"], enough["amount"], enough["available"], enough["reason"]) == (
+        True,
+        10,
+        10,
+        None,
+    )
     short = story.api.call("check_credits", amount="10.000001", **arguments).accepted()
     assert (short["allowed"], short["reason"]) == (False, "insufficient_credits")
     assert story.balance()["balance"] == 10
@@ -180,7 +204,11 @@ def test_a_grant_is_refused_for_bad_input_and_booked_never_in_part(story: Story)
 def test_a_reference_with_another_amount_is_a_conflict(story: Story) -> None:
     story.grant(5, source_reference="r")
     other = story.api.call(
-        "grant_credits", organization_id=story.organization_id, amount=6, source="promotion", source_reference="r"
+        "grant_credits",
+        organization_id=story.organization_id,
+        amount=6,
+        source="promotion",
+        source_reference="r",
     )
     other.refused(409, "idempotency_conflict")
     assert story.balance()["balance"] == 5

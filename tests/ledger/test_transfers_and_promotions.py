@@ -26,11 +26,17 @@ def departments(story: Story) -> tuple[str, str]:
 
 def _transfer(story: Story, source: str | None, target: str | None, amount: object, key: str = "t") -> Answer:
     return story.api.call(
-        "transfer_credits", from_department_id=source, to_department_id=target, amount=amount, idempotency_key=key
+        "transfer_credits",
+        from_department_id=source,
+        to_department_id=target,
+        amount=amount,
+        idempotency_key=key,
     )
 
 
-def test_a_departments_grant_is_spent_by_that_department_alone(story: Story, departments: tuple[str, str]) -> None:
+def test_a_departments_grant_is_spent_by_that_department_alone(
+    story: Story, departments: tuple[str, str]
+) -> None:
     sales, support = departments
     story.grant(10, department_id=sales)
     story.consume(1, department_id=support).refused(402, "insufficient_credits")
@@ -78,14 +84,21 @@ def test_bulk_grants_are_all_or_nothing_and_name_the_bad_row(
     ]
     key = f"batch-{secrets.token_hex(6)}"
     bad = [*rows[:4], {**rows[4], "amount": -1}, rows[5]]
-    assert service_api.call("grant_credits_bulk", batch_key=key, grants=bad).refused(422, "invalid_amount")["row"] == 4
+    assert (
+        service_api.call("grant_credits_bulk", batch_key=key, grants=bad).refused(422, "invalid_amount")[
+            "row"
+        ]
+        == 4
+    )
     balances = service_api.select(f"credit_balances?organization_id=in.({','.join(ids)})&select=balance")
     assert {row["balance"] for row in balances.accepted()} == {0}
     first = service_api.call("grant_credits_bulk", batch_key=key, grants=rows).accepted()
     assert (first["grant_count"], first["total_amount"], first["replayed"]) == (6, 75, False)
     again = service_api.call("grant_credits_bulk", batch_key=key, grants=rows).accepted()
     assert again == {**first, "replayed": True}
-    service_api.call("grant_credits_bulk", batch_key=key, grants=rows[:5]).refused(409, "idempotency_conflict")
+    service_api.call("grant_credits_bulk", batch_key=key, grants=rows[:5]).refused(
+        409, "idempotency_conflict"
+    )
     balances = service_api.select(f"credit_balances?organization_id=in.({','.join(ids)})&select=balance")
     assert sorted(row["balance"] for row in balances.accepted()) == [23, 25, 27]
 
@@ -96,7 +109,10 @@ def test_bulk_grants_in_opposite_orders_do_not_deadlock(
     ids = [str(new_organization().organization_id) for _ in range(4)]
 
     def grant(place: int) -> Answer:
-        rows = [{"organization_id": which, "amount": 1, "source": "promotion"} for which in ids[:: 1 if place % 2 else -1]]
+        rows = [
+            {"organization_id": which, "amount": 1, "source": "promotion"}
+            for which in ids[:: 1 if place % 2 else -1]
+        ]
         return service_api.call("grant_credits_bulk", batch_key=f"b-{secrets.token_hex(8)}", grants=rows)
 
     assert {answer.status for answer in in_parallel(8, grant)} == {200}
@@ -117,7 +133,9 @@ def test_e47_a_code_is_redeemed_so_many_times_and_once_each(
     granted = {answer.body["organization_id"] for answer in answers if answer.status == 200}
     assert len(granted) == 8
     assert {answer.status for answer in answers} == {200, 404}
-    balances = service_api.select(f"credit_balances?organization_id=in.({','.join(ids)})&select=balance").accepted()
+    balances = service_api.select(
+        f"credit_balances?organization_id=in.({','.join(ids)})&select=balance"
+    ).accepted()
     assert sorted(row["balance"] for row in balances) == [0] * 4 + [50] * 8
     assert service_api.call("create_promotion_code", **terms).accepted()["redeemed_count"] == 8
 
@@ -128,7 +146,9 @@ def test_an_ended_code_is_not_found(story: Story) -> None:
         "create_promotion_code", code=code, credits=5, ends_at=day(2).isoformat(), credit_expiry="3 days"
     ).accepted()
     story.go_to(day(2))
-    story.api.call("redeem_promotion_code", code=code, organization_id=story.organization_id).refused(404, "not_found")
+    story.api.call("redeem_promotion_code", code=code, organization_id=story.organization_id).refused(
+        404, "not_found"
+    )
     story.api.call("redeem_promotion_code", code="NEVER-WAS", organization_id=story.organization_id).refused(
         404, "not_found"
     )

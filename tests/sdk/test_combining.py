@@ -209,6 +209,43 @@ def test_a_caller_waits_no_longer_than_its_time_limit() -> None:
     assert combiner.submit({}, WAIT) == Reply(200, {})
 
 
+def test_a_request_has_the_time_of_its_most_patient_caller() -> None:
+    limits: list[float] = []
+    arrived, opened = threading.Event(), threading.Event()
+
+    def send(function: str, arguments: Event, time_limit: float) -> Reply:
+        limits.append(time_limit)
+        arrived.set()
+        assert opened.wait(WAIT)
+        events = arguments.get("events", [None])
+        assert isinstance(events, list)
+        return Reply(200, [{"index": i, "ok": True, "receipt": {}} for i in range(len(events))])
+
+    combiner = Combiner(send)
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(combiner.submit, {}, 1.0)]
+        assert arrived.wait(WAIT)
+        futures.append(pool.submit(combiner.submit, {}, 2.0))
+        wait_until(lambda: len(combiner._lanes[None]._waiting) == 1)
+        futures.append(pool.submit(combiner.submit, {}, 3.0))
+        wait_until(lambda: len(combiner._lanes[None]._waiting) == 2)
+        opened.set()
+        assert all(isinstance(future.result(WAIT), Reply) for future in futures)
+    assert limits == [1.0, 3.0]
+
+
+async def test_an_async_caller_does_not_wait_for_ever() -> None:
+    async def send(function: str, arguments: Event, time_limit: float) -> Reply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    combiner = AsyncCombiner(send)
+    assert isinstance(await combiner.submit({}, 0.01), TransportFailure)
+    for flight in combiner._flights.values():
+        flight.cancel()
+    await combiner.aclose()
+
+
 async def test_async_spends_that_wait_leave_as_one_batch() -> None:
     client = FakeAsyncCredits(balance=100)
     receipts = await asyncio.gather(*(client.consume("A", "b") for _ in range(50)))

@@ -292,6 +292,19 @@ def test_a_key_reused_for_other_arguments_stops_work_that_is_charged_before(clie
         write(3)
 
 
+def test_a_key_of_ones_own_that_is_reused_for_another_quantity_is_an_error(client: FakeCredits) -> None:
+    @consumes_credits(
+        "Writer", "write", credits=client, quantities_from_result=words_in, idempotency_key=lambda _: "fixed"
+    )
+    def write(text: str) -> str:
+        return text
+
+    with client.run():
+        write("one")
+        with pytest.raises(IdempotencyConflict):
+            write("one two")
+
+
 def test_a_stream_is_charged_when_the_first_item_is_asked_for(client: FakeCredits) -> None:
     @consumes_credits("Painter", "paint", credits=client)
     def paint() -> Iterator[int]:

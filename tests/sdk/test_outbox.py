@@ -6,9 +6,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import respx
 
 from tallybase import (
+    AgentKeyInvalid,
     ConfigurationError,
+    Credits,
     CreditsUnavailable,
     InsufficientCredits,
     Outbox,
@@ -16,6 +19,7 @@ from tallybase import (
     consumes_credits,
 )
 from tallybase.testing import FakeAsyncCredits, FakeCredits, FakeLedger
+from tests.sdk.conftest import URL
 
 
 @pytest.fixture
@@ -62,6 +66,36 @@ def test_a_spend_that_is_refused_later_is_kept_for_a_person(outbox: Outbox) -> N
     (entry,) = outbox.refused()
     assert (entry.refusal, entry.arguments["amount"]) == ("insufficient_credits", 11)
     assert outbox.waiting() == []
+
+
+def test_a_refused_spend_can_wait_again(outbox: Outbox) -> None:
+    client = FakeCredits(balance=1, outbox=outbox)
+    outbox.add("k", {"agent_type": "A", "action": "b", "amount": 2, "idempotency_key": "k"})
+    client.settle_outbox()
+    assert not outbox.retry("unknown")
+    client.ledger.grant(5)
+    assert outbox.retry("k")
+    (outcome,) = client.settle_outbox()
+    assert outcome.unwrap().amount == 2
+
+
+def test_a_key_that_has_ended_leaves_everything_waiting(outbox: Outbox, server: respx.MockRouter) -> None:
+    server.post("/consume_credits").respond(401, json={"code": "PT401", "message": "agent_key_invalid"})
+    outbox.add("k", {"agent_type": "A", "action": "b", "idempotency_key": "k"})
+    client = Credits(URL, "sb_publishable_x", agent_key="tb_ended", outbox=outbox)
+    with pytest.raises(AgentKeyInvalid):
+        client.settle_outbox()
+    client.close()
+    assert [entry.idempotency_key for entry in outbox.waiting()] == ["k"]
+
+
+def test_closing_tries_once(outbox: Outbox) -> None:
+    client = FakeCredits(balance=10, outbox=outbox)
+    client.ledger.available = False
+    client.consume("A", "b", on_unavailable="queue")
+    before = len(client.ledger.requests)
+    client.close()
+    assert len(client.ledger.requests) == before + 1
 
 
 def test_nothing_is_lost_while_the_server_stays_away(outbox: Outbox) -> None:

@@ -86,7 +86,9 @@ class UnitOfWork:
         ).fetchone()
         return None if row is None else Record(row["data"], row["hidden"], row["deleted"])
 
-    def get(self, object_name: str, object_id: str, *, lock: bool = False, param: str | None = None) -> Record:
+    def get(
+        self, object_name: str, object_id: str, *, lock: bool = False, param: str | None = None
+    ) -> Record:
         """Return an object that must exist and not be deleted.
 
         Args:

@@ -90,10 +90,10 @@ function DemoSignIns({ onChoose }: { onChoose: (email: string) => void }): React
               type="button"
               onClick={() => onChoose(person.email)}
               aria-label={texts.signIn.demoUse(person.email)}
-              className="flex w-full flex-wrap justify-between gap-x-3 py-1.5 text-left hover:text-primary"
+              className="flex w-full flex-wrap items-baseline justify-between gap-x-3 py-1.5 text-left hover:text-primary"
             >
               <span className="font-medium">{person.email}</span>
-              <span className="text-muted-foreground">{person.role}</span>
+              <span className="text-xs text-muted-foreground">{person.role}</span>
             </button>
           </li>
         ))}

@@ -112,6 +112,9 @@ interface OrganizationProps extends SignedInProps {
 function Organization({ config, client, userId, place, organization }: OrganizationProps): ReactNode {
   const { organization_id: organizationId } = organization;
   useEffect(() => rememberOrganization(organizationId), [organizationId]);
+  useEffect(() => {
+    if (place.kind === "start") navigate(organizationPath(organizationId, "billing"), true);
+  }, [place.kind, organizationId]);
   const toBilling = () => navigate(organizationPath(organizationId, "billing"));
   return (
     <BillingProvider

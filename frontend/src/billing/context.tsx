@@ -3,7 +3,6 @@
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useMemo, useState } from "react";
 import { type BillingSchema, billingSchema, type HostClient } from "./client.js";
-import { BillingError } from "./errors.js";
 import { createFormatters, type Formatters } from "./format.js";
 import { LiveUpdates } from "./live.js";
 import { english, type Messages } from "./messages.js";
@@ -85,23 +84,14 @@ export function BillingProvider(props: BillingProviderProps): ReactNode {
   );
 }
 
-/** Makes a query client that repeats what may succeed the second time and shows refusals at once. */
+/** Makes a query client that reads again when the window is looked at. Repeating a failed read is left to postgrest-js, which does it. */
 export function createQueryClient(): QueryClient {
   return new QueryClient({
     defaultOptions: {
-      queries: {
-        staleTime: 1_000,
-        refetchOnWindowFocus: "always",
-        retry: (failures, error) => failures < 2 && isWorthRetrying(error),
-        retryDelay: (failures) => 500 * 2 ** failures,
-      },
+      queries: { staleTime: 1_000, refetchOnWindowFocus: "always", retry: false },
       mutations: { retry: false },
     },
   });
-}
-
-function isWorthRetrying(error: Error): boolean {
-  return error instanceof BillingError && (error.status === 0 || error.status >= 500);
 }
 
 async function sessionToken(client: HostClient): Promise<string | null> {

@@ -54,7 +54,11 @@ class ChargeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One call of a charged function, resolved. Its key is fixed before anything happens."""
+    """One call of a charged function, resolved. Its key is fixed before anything happens.
+
+    Attributes:
+        is_step: whether its key was derived from a run.
+    """
 
     client: Client
     agent_type: str
@@ -62,6 +66,7 @@ class Charge:
     options: SpendOptions
     estimate: Quantities | None
     on_unavailable: OnUnavailable
+    is_step: bool
 
     def settled(self, meter: Meter, *, failed: bool) -> SpendOptions | None:
         """What to charge after the work: what was metered, or the estimate, and then the row says so.
@@ -118,7 +123,8 @@ def resolve(spec: ChargeSpec, args: tuple[object, ...], keywords: Mapping[str, o
     }
     estimate = _value(spec.estimate, args, keywords)
     client = _client(spec, owner, run, args, keywords)
-    return Charge(client, agent_type, spec.action, options, estimate, spec.on_unavailable)
+    is_step = run is not None and spec.idempotency_key is None
+    return Charge(client, agent_type, spec.action, options, estimate, spec.on_unavailable, is_step)
 
 
 def refusal(quote: Quote) -> TallybaseError:

@@ -58,6 +58,7 @@ def _share(answer: Answer, count: int) -> list[Answer | None]:
 @dataclass(eq=False, slots=True)
 class _Ticket:
     event: Event
+    time_limit: float
     wake: threading.Event = field(default_factory=threading.Event)
     answer: Answer | None = None
     answered: bool = False
@@ -74,24 +75,24 @@ class _Lane:
         self._flying = False
 
     def submit(self, event: Event, time_limit: float) -> Answer:
-        ticket = _Ticket(event)
+        ticket = _Ticket(event, time_limit)
         with self._lock:
             ticket.leads = not self._flying
             self._flying = True
             if not ticket.leads:
                 self._waiting.append(ticket)
         if not ticket.leads:
-            self._await_turn(ticket, time_limit)
+            self._await_turn(ticket)
         if ticket.leads:
-            self._fly(ticket, time_limit)
+            self._fly(ticket)
         if ticket.answered and ticket.answer is None:
             return self._send(CONSUME, event, time_limit)
         return ticket.answer or TransportFailure(f"no answer within {time_limit:g} s")
 
-    def _await_turn(self, ticket: _Ticket, time_limit: float) -> None:
+    def _await_turn(self, ticket: _Ticket) -> None:
         """Wait until another caller brought the answer, or made this one the leader."""
         try:
-            ticket.wake.wait(time_limit)
+            ticket.wake.wait(ticket.time_limit)
         except BaseException:
             self._leave(ticket)
             raise
@@ -116,14 +117,15 @@ class _Lane:
         leader.leads = True
         leader.wake.set()
 
-    def _fly(self, leader: _Ticket, time_limit: float) -> None:
+    def _fly(self, leader: _Ticket) -> None:
         with self._lock:
             crew = [leader]
             while self._waiting and len(crew) < MAX_COMBINED:
                 crew.append(self._waiting.popleft())
         answer: Answer = TransportFailure("the call that carried this spend was interrupted")
         try:
-            answer = self._send(*_combined([ticket.event for ticket in crew]), time_limit)
+            longest = max(ticket.time_limit for ticket in crew)
+            answer = self._send(*_combined([ticket.event for ticket in crew]), longest)
         finally:
             for ticket, share in zip(crew, _share(answer, len(crew)), strict=True):
                 ticket.answer = share
@@ -152,49 +154,59 @@ class Combiner:
         return lane.submit(event, time_limit)
 
 
+@dataclass(eq=False, slots=True)
+class _AsyncTicket:
+    event: Event
+    time_limit: float
+    answer: asyncio.Future[Answer | None]
+
+
 class AsyncCombiner:
     """As `Combiner`, for tasks of one event loop. A cancelled caller does not take the others down."""
 
     def __init__(self, send: AsyncSend) -> None:
         self._send = send
-        self._waiting: dict[object, deque[tuple[Event, asyncio.Future[Answer | None]]]] = {}
+        self._waiting: dict[object, deque[_AsyncTicket]] = {}
         self._flights: dict[object, asyncio.Task[None]] = {}
 
     async def submit(self, event: Event, time_limit: float) -> Answer:
         """Send one spend, alone or with others, and return the answer that it has alone."""
         organization_id = event.get("organization_id")
-        future: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(organization_id, deque()).append((event, future))
+        ticket = _AsyncTicket(event, time_limit, asyncio.get_running_loop().create_future())
+        self._waiting.setdefault(organization_id, deque()).append(ticket)
         if organization_id not in self._flights:
-            self._flights[organization_id] = asyncio.create_task(self._fly(organization_id, time_limit))
-        answer = await future
+            self._flights[organization_id] = asyncio.create_task(self._fly(organization_id))
+        try:
+            async with asyncio.timeout(2 * time_limit):  # for the flight before and for its own
+                answer = await ticket.answer
+        except TimeoutError:
+            return TransportFailure(f"no answer within {2 * time_limit:g} s")
         return answer if answer is not None else await self._send(CONSUME, event, time_limit)
 
-    async def _fly(self, organization_id: object, time_limit: float) -> None:
+    async def _fly(self, organization_id: object) -> None:
         """Carry what waits, and again, until nothing waits."""
         waiting = self._waiting[organization_id]
         try:
             while crew := self._board(waiting):
                 answer: Answer = TransportFailure("the call that carried this spend was interrupted")
                 try:
-                    answer = await self._send(*_combined([event for event, _ in crew]), time_limit)
+                    longest = max(ticket.time_limit for ticket in crew)
+                    answer = await self._send(*_combined([ticket.event for ticket in crew]), longest)
                 finally:
-                    for (_, future), share in zip(crew, _share(answer, len(crew)), strict=True):
-                        if not future.done():
-                            future.set_result(share)
+                    for ticket, share in zip(crew, _share(answer, len(crew)), strict=True):
+                        if not ticket.answer.done():
+                            ticket.answer.set_result(share)
         finally:
             del self._flights[organization_id]
 
     @staticmethod
-    def _board(
-        waiting: deque[tuple[Event, asyncio.Future[Answer | None]]],
-    ) -> list[tuple[Event, asyncio.Future[Answer | None]]]:
+    def _board(waiting: deque[_AsyncTicket]) -> list[_AsyncTicket]:
         """Take the next passengers; those who were cancelled meanwhile are left out and never charged."""
-        crew: list[tuple[Event, asyncio.Future[Answer | None]]] = []
+        crew: list[_AsyncTicket] = []
         while waiting and len(crew) < MAX_COMBINED:
-            event, future = waiting.popleft()
-            if not future.done():
-                crew.append((event, future))
+            ticket = waiting.popleft()
+            if not ticket.answer.done():
+                crew.append(ticket)
         return crew
 
     async def aclose(self) -> None:

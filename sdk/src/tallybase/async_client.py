@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 from uuid import UUID
@@ -17,7 +18,12 @@ from tallybase._combine import AsyncCombiner
 from tallybase._retry import RetryPolicy, StepAnswer, Wait, exchange
 from tallybase._spend import Steps
 from tallybase._wire import Reply, Request, TransportFailure, read
-from tallybase.errors import CreditsUnavailable, TallybaseError
+from tallybase.errors import (
+    AgentKeyInvalid,
+    CreditsUnavailable,
+    TallybaseError,
+    UnexpectedAnswer,
+)
 from tallybase.models import Balance, Consumption, Outcome, Queued, Quote, Receipt
 from tallybase.options import CheckOptions, SpendOptions
 from tallybase.outbox import Outbox
@@ -149,20 +155,28 @@ class AsyncCredits(BaseClient):
         payer = organization_id or self.organization_id
         return await self._follow(_spend.batch_steps(events, payer, current_run(), atomic=atomic))
 
-    async def settle_outbox(self) -> list[Outcome]:
+    async def settle_outbox(self, retry: RetryPolicy | None = None) -> list[Outcome]:
         """Book what waits in the outbox, oldest first, until the server cannot be reached.
+
+        Args:
+            retry: instead of the client's.
 
         Returns:
             what became of each spend that was answered; refused ones stay in `outbox.refused()`.
+
+        Raises:
+            AgentKeyInvalid: the agent key has ended; everything keeps waiting.
         """
         outbox = self.require_outbox()
         outcomes: list[Outcome] = []
         for entry in await asyncio.to_thread(outbox.waiting):
             key = entry.idempotency_key
             try:
-                receipt = await self.perform(_calls.stored(key, entry.arguments))
-            except CreditsUnavailable:
+                receipt = await self.perform(_calls.stored(key, entry.arguments), retry)
+            except (CreditsUnavailable, UnexpectedAnswer):
                 break
+            except AgentKeyInvalid:
+                raise
             except TallybaseError as error:
                 await asyncio.to_thread(outbox.refuse, key, error)
                 outcomes.append(Outcome(len(outcomes), key, error=error))
@@ -171,10 +185,10 @@ class AsyncCredits(BaseClient):
                 outcomes.append(Outcome(len(outcomes), key, receipt=receipt))
         return outcomes
 
-    async def perform(self, call: Call[T] | Query[T]) -> T:
+    async def perform(self, call: Call[T] | Query[T], retry: RetryPolicy | None = None) -> T:
         """Run one prepared call to its end, with retries; the rest of the package is built on this."""
         self._require_open()
-        steps = exchange(call, self.retry)
+        steps = exchange(call, retry or self.retry)
         answer: StepAnswer = None
         while True:
             try:
@@ -224,7 +238,7 @@ class AsyncCredits(BaseClient):
             return
         if self.outbox is not None:
             with contextlib.suppress(TallybaseError):
-                await self.settle_outbox()
+                await self.settle_outbox(replace(self.retry, max_attempts=1))
         self._closed = True
         if self._combiner is not None:
             await self._combiner.aclose()

@@ -19,7 +19,6 @@ from tallybase.client import Credits
 from tallybase.errors import ConfigurationError, IdempotencyConflict, TallybaseError
 from tallybase.models import Queued, Quote, Receipt
 from tallybase.options import CheckOptions, SpendOptions
-from tallybase.runs import current_run
 
 __all__ = ["configure", "consumes_credits"]
 
@@ -270,7 +269,7 @@ def _charged_before(charge: Charge) -> Iterator[None]:
     try:
         yield
     except IdempotencyConflict as conflict:
-        if current_run() is None:
+        if not charge.is_step:
             raise
         _log.warning(
             "%s.%s was charged in an earlier attempt of this run for other quantities (transaction %s); "

@@ -100,6 +100,16 @@ class Outbox:
                 (datetime.now(UTC).isoformat(), error.slug, idempotency_key),
             )
 
+    def retry(self, idempotency_key: str) -> bool:
+        """Let a refused spend wait again, such as after a top-up; False when there is none of that key."""
+        with self._connected() as connection:
+            changed = connection.execute(
+                "update outbox set refused_at = null, refusal = null"
+                " where idempotency_key = ? and refused_at is not null",
+                (idempotency_key,),
+            )
+            return changed.rowcount == 1
+
     def _select(self, condition: str) -> list[Entry]:
         with self._connected() as connection:
             rows = connection.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from stripe_twin.errors import invalid
+from stripe_twin.errors import StripeError, invalid
 from stripe_twin.parameters import Parameters
 from stripe_twin.shapes import Json, listing
 from stripe_twin.unit import Record, UnitOfWork, changed, snapshot
@@ -24,7 +24,7 @@ def only(params: Parameters, supported: Iterable[str], call: str) -> None:
         raise not_supported(f"the parameter {name} of {call}", name)
 
 
-def not_supported(what: str, param: str | None = None) -> Exception:
+def not_supported(what: str, param: str | None = None) -> StripeError:
     """Return the 400 for something that Stripe does and the twin does not."""
     return invalid(f"The Stripe twin does not support {what}.", param=param, code="twin_not_supported")
 

@@ -50,6 +50,7 @@ export function BillingDashboard({
   };
   return (
     <Tabs
+      look="pill"
       label={dashboard.label}
       value={tab ?? ownTab}
       onValueChange={(value) => show(DASHBOARD_TABS.find((known) => known === value) ?? "overview")}
@@ -104,7 +105,7 @@ function Overview({ onShow, isTopUpAsked }: OverviewProps): ReactNode {
       ?.focus({ preventScroll: true });
   };
   const seeAll = (tab: DashboardTab) => (
-    <Button variant="quiet" onClick={() => onShow(tab)}>
+    <Button variant="quiet" className="-my-1.5 -mr-3" onClick={() => onShow(tab)}>
       {messages.dashboard.seeAll}
     </Button>
   );
@@ -123,9 +124,7 @@ function Overview({ onShow, isTopUpAsked }: OverviewProps): ReactNode {
           <CreditPackages />
         </div>
       )}
-      <div className="min-w-0 lg:col-span-3 xl:col-span-3">
-        <Ledger isCompact actions={seeAll("activity")} />
-      </div>
+      <Ledger isCompact className="lg:col-span-3" actions={seeAll("activity")} />
       {canBuy ? (
         <PaymentHistory
           className="lg:col-span-3"

@@ -54,10 +54,15 @@ function FollowedCheckout({ sessionId, onBack }: { sessionId: string; onBack: ()
   }
   return (
     <Unsettled state={state} isSlow={isSlow} reason={payment?.failure_message ?? null}>
-      {state === "processing" || state === "pending" ? (
+      {state === "open" && checkout?.url != null ? (
+        <ButtonLink variant="primary" href={checkout.url}>
+          {messages.checkout.resume}
+        </ButtonLink>
+      ) : null}
+      {state === "open" || state === "processing" || state === "pending" ? (
         <Button onClick={() => void rows.refetch()}>{messages.checkout.checkAgain}</Button>
       ) : null}
-      <Button variant={state === "processing" ? "secondary" : "primary"} onClick={onBack}>
+      <Button variant={state === "open" || state === "processing" ? "secondary" : "primary"} onClick={onBack}>
         {messages.checkout.back}
       </Button>
     </Unsettled>
@@ -79,7 +84,7 @@ function Succeeded({ credits, payment, isPlan, onBack }: SucceededProps): ReactN
     isPlan || credits === null ? checkout.succeededPlanNote : checkout.succeededNote(format.credits(credits));
   return (
     <Outcome tone="success" title={checkout.succeededTitle} note={note}>
-      <div className="basis-full space-y-1 text-sm">
+      <div className="mb-2 basis-full space-y-1 text-sm">
         {payment === null ? null : <p>{checkout.paid(format.money(payment.amount, payment.currency))}</p>}
         {balance.data === undefined ? null : (
           <p data-testid="balance-after-purchase">
@@ -114,6 +119,7 @@ function Unsettled({ state, isSlow, reason, children }: UnsettledProps): ReactNo
       title: checkout.processingTitle,
       note: isSlow ? checkout.slowNote : checkout.processingNote,
     },
+    open: { tone: "warning", title: checkout.openTitle, note: checkout.openNote },
     pending: { tone: "neutral", title: checkout.pendingTitle, note: checkout.pendingNote },
     failed: { tone: "danger", title: checkout.failedTitle, note: reason ?? checkout.failedNote },
     expired: { tone: "warning", title: checkout.expiredTitle, note: checkout.expiredNote },

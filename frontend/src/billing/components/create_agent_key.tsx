@@ -9,7 +9,7 @@ import { Button } from "../ui/button.js";
 import { CopyButton } from "../ui/copy_button.js";
 import { Dialog } from "../ui/dialog.js";
 import { Notice } from "../ui/feedback.js";
-import { SelectField, TextField } from "../ui/fields.js";
+import { SecretField, SelectField, TextField } from "../ui/fields.js";
 import { readAmountEntry } from "./amount_entry.js";
 
 const LEAST_LIMIT = 1n;
@@ -42,14 +42,7 @@ function ShownKey({ agentKey, onClose }: { agentKey: string; onClose: () => void
   const { keys: texts } = useMessages();
   return (
     <div className="space-y-4">
-      <TextField
-        label={texts.keyLabel}
-        value={agentKey}
-        readOnly
-        autoComplete="off"
-        spellCheck={false}
-        onFocus={(event) => event.target.select()}
-      />
+      <SecretField label={texts.keyLabel} value={agentKey} />
       <div className="flex flex-wrap items-center justify-end gap-2">
         <CopyButton text={agentKey} label={texts.copyKey} />
         <Button onClick={onClose}>{texts.done}</Button>

@@ -174,6 +174,7 @@ function Figures({ usage, period, range, groupBy, view, isCompact, readAt }: Fig
         <Suspense fallback={<Skeleton lines={7} label={messages.states.loading} />}>
           <UsageChart
             kind={view}
+            isCompact={isCompact}
             usage={usage}
             nameOf={nameOf}
             label={label(total, messages.usage.ranges[range])}

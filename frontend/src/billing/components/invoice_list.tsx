@@ -40,7 +40,7 @@ export function InvoiceList(): ReactNode {
     { key: "due", label: texts.due, isSecondary: true },
     { key: "status", label: texts.status },
     { key: "amount", label: texts.amount, isNumeric: true },
-    { key: "invoice", label: texts.invoice, isSecondary: true },
+    { key: "invoice", label: texts.invoice, isNumeric: true, isSecondary: true },
   ];
   return (
     <Card title={texts.invoicesTitle}>
@@ -85,7 +85,7 @@ function Invoice({ invoice, now }: { invoice: InvoiceRow; now: number }): ReactN
         <Badge tone={TONES[status] ?? "neutral"}>{statuses[status] ?? status}</Badge>
       </Cell>
       <Cell isNumeric>{format.money(invoice.total, invoice.currency)}</Cell>
-      <Cell isSecondary>
+      <Cell isNumeric isSecondary>
         {link === null ? (
           texts.noCard
         ) : (

@@ -60,7 +60,7 @@ function Payments({ limit, hasPortal }: { limit: number; hasPortal: boolean }): 
     { key: "method", label: texts.method, isSecondary: true },
     { key: "status", label: texts.status },
     { key: "amount", label: texts.amount, isNumeric: true },
-    { key: "receipt", label: texts.receipt, isSecondary: true },
+    { key: "receipt", label: texts.receipt, isNumeric: true, isSecondary: true },
   ];
   return (
     <QueryState
@@ -126,7 +126,7 @@ function Payment({ payment }: { payment: PaymentRow }): ReactNode {
           </span>
         ) : null}
       </Cell>
-      <Cell isSecondary>
+      <Cell isNumeric isSecondary>
         {payment.receipt_url === null ? (
           texts.noCard
         ) : (

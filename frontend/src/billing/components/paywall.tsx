@@ -15,10 +15,11 @@ export function Paywall({ facts, className = "" }: { facts: PaywallFacts; classN
   const { title, note } = usePaywallText(facts);
   const isForSale = facts.kind !== "limit" && facts.kind !== "approval";
   const canBuy = rights.data?.canBuy ?? false;
+  const isDown = facts.kind === "zero";
   return (
-    <Card title={title} className={`border-danger ${className}`}>
+    <Card title={title} className={`${isDown ? "border-danger" : "border-warning"} ${className}`}>
       <div className="space-y-4" data-testid="paywall">
-        <Notice tone="danger" isAlert>
+        <Notice tone={isDown ? "danger" : "warning"} isAlert>
           {note}
         </Notice>
         {!isForSale ? null : canBuy ? (

@@ -22,6 +22,8 @@ export interface UsageChartProps {
   kind: "bar" | "share";
   usage: UsageTable;
   nameOf: (series: UsageSeries) => string;
+  /** Half the height, for a summary. */
+  isCompact: boolean;
   /** What a screen reader says in place of the drawing. */
   label: string;
 }
@@ -29,9 +31,9 @@ export interface UsageChartProps {
 const AXIS = { fontSize: 12, fill: "var(--muted-foreground)" } as const;
 
 /** Draws use by day or by share. */
-export default function UsageChart({ kind, label, ...rest }: UsageChartProps): ReactNode {
+export default function UsageChart({ kind, label, isCompact, ...rest }: UsageChartProps): ReactNode {
   return (
-    <div role="img" aria-label={label} className="h-64 w-full min-w-0">
+    <div role="img" aria-label={label} className={`w-full min-w-0 ${isCompact ? "h-40" : "h-64"}`}>
       {kind === "bar" ? <Bars {...rest} /> : <Shares {...rest} />}
     </div>
   );

@@ -17,7 +17,7 @@ export function UsageLegend({ usage, nameOf }: UsageFiguresProps): ReactNode {
   const format = useFormat();
   const total = creditsForGeometry(usage.total);
   return (
-    <ul className="grid gap-x-6 gap-y-1.5 text-sm sm:grid-cols-2 xl:grid-cols-3">
+    <ul className="flex flex-wrap gap-x-8 gap-y-1.5 text-sm">
       {usage.series.map((series) => (
         <li key={series.key} className="flex min-w-0 items-center gap-2">
           <span
@@ -28,8 +28,8 @@ export function UsageLegend({ usage, nameOf }: UsageFiguresProps): ReactNode {
           <span className="truncate" title={nameOf(series)}>
             {nameOf(series)}
           </span>
-          <span className="ml-auto font-medium tabular-nums">{format.credits(series.amount)}</span>
-          <span className="w-12 text-right text-xs text-muted-foreground tabular-nums">
+          <span className="font-medium tabular-nums">{format.credits(series.amount)}</span>
+          <span className="text-xs text-muted-foreground tabular-nums">
             {format.percent(total === 0 ? 0 : creditsForGeometry(series.amount) / total)}
           </span>
         </li>

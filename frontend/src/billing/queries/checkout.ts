@@ -10,10 +10,19 @@ import { queryKey } from "../query_keys.js";
 import { redirectAnswer, useWorkers } from "../workers.js";
 
 const POLL_MS = 1_500;
+const QUICK_POLLS = 20;
+const SLOW_POLL_MS = 10_000;
 const SLOW_AFTER_MS = 30_000;
 
 /** What a checkout has come to, as our own rows tell it. */
-export type CheckoutState = "processing" | "pending" | "succeeded" | "failed" | "expired" | "unknown";
+export type CheckoutState =
+  | "open"
+  | "processing"
+  | "pending"
+  | "succeeded"
+  | "failed"
+  | "expired"
+  | "unknown";
 
 /** Opens Stripe's page for a pack and sends the browser there. */
 export function useBuyPackage() {
@@ -75,7 +84,7 @@ export function useCheckoutStatus(stripeSessionId: string) {
         answerOf(
           schema
             .from("checkout_sessions")
-            .select("id, status, mode, credits::text, completed_at")
+            .select("id, status, mode, credits::text, url")
             .eq("organization_id", organizationId)
             .eq("stripe_session_id", stripeSessionId)
             .abortSignal(signal)
@@ -93,11 +102,15 @@ export function useCheckoutStatus(stripeSessionId: string) {
       ]);
       return { checkout, payment, state: stateOf(checkout, payment) };
     },
-    refetchInterval: (query) => (isFinal(query.state.data?.state) ? false : POLL_MS),
+    refetchInterval: ({ state }) => {
+      if (isFinal(state.data?.state)) return false;
+      return state.dataUpdateCount > QUICK_POLLS ? SLOW_POLL_MS : POLL_MS;
+    },
   });
   const isSettled = fulfilment.isSuccess || fulfilment.isError;
   const found = rows.data?.state;
-  const state = found === "unknown" && !isSettled ? "processing" : found;
+  const isUnasked = (found === "unknown" && !isSettled) || (found === "open" && !fulfilment.isSuccess);
+  const state = isUnasked ? "processing" : found;
   return { rows, state, isSlow: useHasPassed(SLOW_AFTER_MS) && !isFinal(state) };
 }
 
@@ -123,6 +136,7 @@ export function stateOf(
   if (checkout.status === "expired") return "expired";
   if (checkout.status === "complete" && checkout.mode !== "payment") return "succeeded";
   if (checkout.status === "processing") return "pending";
+  if (checkout.status === "open") return "open";
   return "processing";
 }
 

@@ -39,6 +39,28 @@ export function TextField({ label, hint, error, className = "", ...input }: Text
   );
 }
 
+/** A text shown to be copied, in full however long it is. */
+export function SecretField({ label, value }: { label: string; value: string }): ReactNode {
+  const id = useId();
+  return (
+    <div>
+      <label htmlFor={id} className="mb-1 block text-sm font-medium">
+        {label}
+      </label>
+      <textarea
+        id={id}
+        className={`${CONTROL} resize-none bg-muted font-mono break-all`}
+        rows={3}
+        value={value}
+        readOnly
+        autoComplete="off"
+        spellCheck={false}
+        onFocus={(event) => event.target.select()}
+      />
+    </div>
+  );
+}
+
 export interface SelectFieldProps
   extends Omit<SelectHTMLAttributes<HTMLSelectElement>, "onChange" | "value"> {
   label: string;

@@ -199,6 +199,19 @@ def list_outbox(as_json: AsJson = False) -> None:
     print_table("", ["idempotency key", "queued at", "state"], rows)
 
 
+@outbox_app.command("retry")
+def retry_refused(
+    key: Annotated[str, typer.Argument(help="Idempotency key, as `outbox list` shows it.")],
+) -> None:
+    """Let a refused spend wait again, such as after a top-up."""
+    with reported(), Credits.from_env() as credits:
+        found = credits.require_outbox().retry(key)
+        credits.outbox = None  # closing would settle; `outbox settle` does that
+    console.print("It waits again." if found else "No refused spend has this key.")
+    if not found:
+        raise typer.Exit(1)
+
+
 @outbox_app.command("settle")
 def settle_outbox(as_json: AsJson = False) -> None:
     """Book what waits."""

@@ -1,0 +1,1 @@
+"""The documents against what they describe."""

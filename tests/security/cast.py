@@ -1,0 +1,207 @@
+"""The people of the attacks: two organizations with every kind of principal and rows in every table, made in one transaction."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg.types.json import Jsonb
+
+from tests.security.catalogue import Database
+
+#: Everybody who may call, as the access matrix names them. All but the first, the agent and the service are people.
+PRINCIPALS = (
+    "anon",
+    "stranger",
+    "former_member",
+    "member",
+    "department_member",
+    "billing",
+    "admin",
+    "owner",
+    "agent",
+    "service",
+)
+_ROLES = {
+    "owner": "owner",
+    "admin": "admin",
+    "billing": "billing",
+    "member": "member",
+    "department_member": "member",
+    "former_member": "member",
+}
+
+
+@dataclass
+class Cast:
+    """Two organizations and their people.
+
+    Attributes:
+        acme: the organization that is attacked, and whose members the principals are.
+        globex: the organization whose owner is the stranger.
+        users: principal → user id.
+        agent_key: the agent's key, of Acme.
+        ids: everything else that calls name: departments, a grant, a hold, a transaction of the department and so on.
+    """
+
+    acme: UUID
+    globex: UUID
+    users: dict[str, UUID]
+    agent_key: str = ""
+    ids: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the matrix's SQL conditions refer to, without the caller."""
+        return {"acme": self.acme, "globex": self.globex, "department": self.ids["department"]}
+
+
+def make_cast(database: Database, *, furnished: bool = False) -> Cast:
+    """Make the cast.
+
+    Args:
+        database: a session of the schema's owner.
+        furnished: whether every table gets rows for both organizations.
+    """
+    with database.transaction():
+        users = {name: _person(database, name) for name in (*_ROLES, "stranger")}
+        acme = _organization(database, "Acme", users["owner"])
+        globex = _organization(database, "Globex", users["stranger"])
+        cast = Cast(acme, globex, users)
+        _settle_acme(database, cast)
+        for organization in (acme, globex):
+            _spend(database, cast, organization)
+            if furnished:
+                _furnish(database, cast, organization)
+    return cast
+
+
+def _person(database: Database, name: str) -> UUID:
+    user_id = uuid4()
+    database.execute(
+        """
+        insert into auth.users (instance_id, id, aud, role, email, email_confirmed_at, raw_app_meta_data, raw_user_meta_data,
+          created_at, updated_at)
+        values ('00000000-0000-0000-0000-000000000000', %s, 'authenticated', 'authenticated', %s, now(), '{}',
+          '{"role": "owner"}', now(), now())
+        """,
+        (user_id, f"{name.replace('_', '-')}-{secrets.token_hex(6)}@security.test"),
+    )
+    return user_id
+
+
+def _one(database: Database, query: str, *parameters: object) -> Any:
+    row = database.execute(query, parameters).fetchone()  # type: ignore[arg-type]
+    assert row is not None
+    return next(iter(row.values()))
+
+
+def _organization(database: Database, name: str, owner: UUID) -> UUID:
+    query = "select (billing.create_organization(%s, %s)).organization_id"
+    organization: UUID = _one(database, query, f"{name} {secrets.token_hex(6)}", owner)
+    return organization
+
+
+def _settle_acme(database: Database, cast: Cast) -> None:
+    """Departments, roles, prices and a key."""
+    acme, users = cast.acme, cast.users
+    department = "select (billing.create_department(%s, %s)).id"
+    cast.ids["department"] = str(_one(database, department, acme, "Marketing"))
+    cast.ids["other_department"] = str(_one(database, department, acme, "Support"))
+    cast.ids["foreign_department"] = str(_one(database, department, cast.globex, "Research"))
+    for name, role in _ROLES.items():
+        if name != "owner":
+            bound = cast.ids["department"] if name == "department_member" else None
+            database.execute(
+                "insert into billing.organization_members (organization_id, user_id, role, department_id) values (%s, %s, %s, %s)",
+                (acme, users[name], role, bound),
+            )
+    database.execute("select billing.remove_member(%s, %s)", (acme, users["former_member"]))
+    cast.ids["agent_type"] = f"Agent-{secrets.token_hex(6)}"
+    database.execute("select billing.set_agent_action_cost(%s, 'do', 0, 'call', true)", (cast.ids["agent_type"],))
+    for organization in (acme, cast.globex):
+        price = "select billing.set_agent_action_cost(%s, 'paint', 25, organization_id => %s)"
+        database.execute(price, (cast.ids["agent_type"], organization))
+    cast.agent_key = _one(database, "select (billing.create_agent_key(%s, 'agent')).key", acme)
+    cast.ids["key_id"] = cast.agent_key.split("_")[2]
+    foreign_key = _one(database, "select (billing.create_agent_key(%s, 'agent')).key", cast.globex)
+    cast.ids["foreign_key_id"] = foreign_key.split("_")[2]
+
+
+def _spend(database: Database, cast: Cast, organization: UUID) -> None:
+    """A grant, a limit of each kind, and spends: by the bound member, by another, and by the agent."""
+    prefix = "" if organization == cast.acme else "foreign_"
+    grant = "select (billing.grant_credits(%s, 1000, 'promotion', 'start')).grant_id"
+    cast.ids[f"{prefix}grant"] = str(_one(database, grant, organization))
+    department = cast.ids[f"{prefix}department"]
+    for subject_type, subject_id in (("department", department), ("organization", str(organization))):
+        limit = "select billing.set_credit_limit(%s, %s, 900, 'month', organization_id => %s)"
+        database.execute(limit, (subject_type, subject_id, organization))
+    speakers: list[tuple[str, str | None]] = [("stranger", None)]
+    if organization == cast.acme:
+        speakers = [("member", None), ("department_member", department), ("admin", department), ("agent", None)]
+    for speaker, charged in speakers:
+        _speak(database, cast, speaker)
+        spend = """
+            select (billing.consume_credits(%s, 'do', amount => 1, organization_id => %s, department_id => %s,
+              metadata => '{"model": "m-1"}')).transaction_id
+        """
+        transaction_id = _one(database, spend, cast.ids["agent_type"], organization, charged)
+        cast.ids[f"{prefix}transaction" if speaker in ("department_member", "stranger") else f"{speaker}_transaction"] = str(
+            transaction_id
+        )
+    _speak(database, cast, "agent" if organization == cast.acme else "stranger")
+    hold = "select (billing.hold_credits(%s, 'do', amount => 5, organization_id => %s)).hold_id"
+    cast.ids[f"{prefix}hold"] = str(_one(database, hold, cast.ids["agent_type"], organization))
+    _speak(database, cast, "")
+
+
+def _speak(database: Database, cast: Cast, name: str) -> None:
+    """Go on as a person or the agent, as PostgREST would put it; '' is the schema's owner again."""
+    role = {"": "none", "agent": "anon"}.get(name, "authenticated")
+    claims = Jsonb({"sub": str(cast.users[name]), "role": role}) if name in cast.users else ""
+    headers = Jsonb({"x-agent-key": cast.agent_key}) if name == "agent" else ""
+    database.execute("select set_config('request.jwt.claims', %s::text, true)", (claims,))
+    database.execute("select set_config('request.headers', %s::text, true)", (headers,))
+    database.execute("select set_config('role', %s, true)", (role,))
+
+
+_FURNITURE = """
+insert into billing.customers (organization_id, stripe_customer_id, email) values (%(o)s, 'cus_' || %(n)s, 'pays@security.test');
+insert into billing_private.customer_claims (organization_id, livemode, name) values (%(o)s, false, 'x');
+insert into billing.subscriptions (organization_id, status, stripe_subscription_id) values (%(o)s, 'active', 'sub_' || %(n)s);
+insert into billing.checkout_sessions (organization_id, id, mode, status, name, package_id, stripe_session_id, created_by)
+  select %(o)s, %(checkout)s, 'payment', 'open', 'x', p.id, 'cs_' || %(n)s, %(owner)s from billing.credit_packages as p limit 1;
+insert into billing.payments (organization_id, kind, status, amount, currency, stripe_payment_intent_id)
+  values (%(o)s, 'package', 'succeeded', 1000, 'usd', 'pi_' || %(n)s);
+insert into billing.invoices (organization_id, stripe_invoice_id, status, currency, amount_due, total) values (%(o)s, 'in_' || %(n)s, 'paid', 'usd', 1, 1);
+insert into billing.payment_methods (organization_id, stripe_payment_method_id, type) values (%(o)s, 'pm_' || %(n)s, 'card');
+insert into billing.auto_topups (organization_id, threshold) values (%(o)s, 5);
+insert into billing.notifications (organization_id, kind) values (%(o)s, 'limit_passed');
+insert into billing.notification_channels (organization_id, kind, target) values (%(o)s, 'email', 'told@security.test');
+insert into billing.credit_approvals (organization_id, limit_id, required, window_start, agent_type, action, user_id, created_at)
+  select l.organization_id, l.id, 5, now(), 'x', 'do', u.id, now()
+  from billing.credit_limits as l, unnest(%(askers)s::uuid[]) as u (id) where l.organization_id = %(o)s and l.subject_type = 'organization';
+"""
+
+
+def _furnish(database: Database, cast: Cast, organization: UUID) -> None:
+    """Rows in every table that the calls above do not reach, and rollups."""
+    prefix = "" if organization == cast.acme else "foreign_"
+    is_acme = organization == cast.acme
+    cast.ids[f"{prefix}checkout"] = str(uuid4())
+    cast.ids[f"{prefix}nonce"] = secrets.token_hex(8)
+    parameters = {
+        "o": organization,
+        "n": cast.ids[f"{prefix}nonce"],
+        "checkout": cast.ids[f"{prefix}checkout"],
+        "owner": cast.users["owner" if is_acme else "stranger"],
+        "askers": [cast.users[name] for name in (("member", "admin") if is_acme else ("stranger",))],
+    }
+    for statement in _FURNITURE.split(";\n"):
+        if statement.strip():
+            database.execute(statement, parameters)  # type: ignore[arg-type]
+    database.execute("select billing.invite_member(%s, 'invited@security.test', 'member')", (organization,))
+    database.execute("select billing_private.fold_usage(%s)", (organization,))
