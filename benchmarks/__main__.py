@@ -27,8 +27,8 @@ _TEXT = """# What it costs
 Ratios to a floor that is measured in the same run, in turn with it; medians of the repetitions. The floor in
 SQL is the cheapest guarded debit (`update … set amount = amount - 1 where … and amount >= 1`); through
 PostgREST it is an RPC of the same arguments that does nothing. A spend is whole: agent key, price,
-idempotency key, one limit, lots, receipt. Clients are closed loops in Python, in two processes, on the server's
-own cores, so the client's own cost is in both sides of each ratio.
+idempotency key, one limit, lots, receipt. Clients are closed loops in Python, in two processes, on the
+server's own cores, so the client's own cost is in both sides of each ratio.
 
 Command: `{command}` · {machine} · PostgreSQL {version}, fsync {fsync}
 

@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import psycopg
+
 from stack.files import hash_files
 from stack.install import SUPABASE_CLI
 from stack.settings import StackSettings
@@ -45,6 +47,18 @@ def bring_up_to_date(settings: StackSettings) -> bool:
     return True
 
 
+def _name_own_page(settings: StackSettings) -> None:
+    """Tell the product where this instance's page is, since its default knows the standard port only."""
+    with psycopg.connect(settings.database_url(), autocommit=True) as connection:
+        row = connection.execute("select to_regclass('billing_private.settings') is not null").fetchone()
+        if settings.port_offset and row is not None and row[0]:
+            connection.execute(
+                "insert into billing_private.settings (name, value) values ('app_url', %s)"
+                " on conflict (name) do update set value = excluded.value",
+                [settings.frontend_url],
+            )
+
+
 def push(settings: StackSettings) -> None:
     """Run `supabase db push --include-seed` and note what was applied.
 
@@ -52,6 +66,7 @@ def push(settings: StackSettings) -> None:
         MigrationError: the CLI failed.
     """
     run_cli(settings, ["db", "push", f"--remote={settings.database_url()}", "--include-seed", "--yes"])
+    _name_own_page(settings)
     _note_applied(settings)
 
 
@@ -63,6 +78,7 @@ def reset(settings: StackSettings) -> None:
     """
     _record(settings).unlink(missing_ok=True)
     run_cli(settings, ["db", "reset", f"--remote={settings.database_url()}", "--yes"])
+    _name_own_page(settings)
     _note_applied(settings)
 
 

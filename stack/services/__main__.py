@@ -26,6 +26,8 @@ def main() -> int:
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # At INFO it writes every websocket's address, and with it the API key.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     settings = StackSettings.load()
     config = uvicorn.Config(
         create_app(settings),

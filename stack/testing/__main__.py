@@ -23,6 +23,7 @@ _NPM_PROJECTS = ("frontend", "tests/contract/node")
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
 #: More than the cores of a small machine, since most tests wait for servers.
 _PARALLEL = "4"
+_BROWSERS = "2"
 
 
 def main() -> int:
@@ -86,8 +87,14 @@ def _tests(chosen: list[str]) -> list[Result]:
 
 def _test_jobs() -> list[Job]:
     pgtap = Job("pgTAP", [sys.executable, "-m", "stack.testing.pgtap"], show=True)
-    together = ["-n", _PARALLEL, "--dist", "loadgroup", "-m", "not serial"]
-    return [pgtap, _pytest("pytest, side by side", together), _pytest("pytest, one by one", ["-m", "serial"])]
+    together = ["-n", _PARALLEL, "--dist", "loadgroup", "-m", "not serial and not browser"]
+    return [
+        pgtap,
+        _pytest("pytest, side by side", together),
+        # Playwright keeps an event loop of its own, beside which asynchronous tests cannot run.
+        _pytest("pytest, browser", ["-n", _BROWSERS, "-m", "browser and not serial"]),
+        _pytest("pytest, one by one", ["-m", "serial"]),
+    ]
 
 
 def _pytest(name: str, arguments: list[str]) -> Job:

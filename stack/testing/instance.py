@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,16 +43,16 @@ def running_instance(state_dir: Path, variables: Mapping[str, str] | None = None
     }
     base |= {"TALLYBASE_STACK_DIR": str(state_dir), "TALLYBASE_DURABLE": "0", **(variables or {})}
     _delete(state_dir, base)
-    offset = free_offset()
-    environment = base | {"TALLYBASE_PORT_OFFSET": str(offset)}
-    try:
-        started = stack_command(environment, "up")
-        if started.returncode != 0:
-            raise InstanceError(started.stdout + started.stderr)
-        lines = stack_command(environment, "env").stdout.splitlines()
-        yield environment | dict(line.split("=", 1) for line in lines)
-    finally:
-        stack_command(environment, "down")
+    with reserved_offset() as offset:
+        environment = base | {"TALLYBASE_PORT_OFFSET": str(offset)}
+        try:
+            started = stack_command(environment, "up")
+            if started.returncode != 0:
+                raise InstanceError(started.stdout + started.stderr)
+            lines = stack_command(environment, "env").stdout.splitlines()
+            yield environment | dict(line.split("=", 1) for line in lines)
+        finally:
+            stack_command(environment, "down")
 
 
 def stack_command(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -61,15 +63,24 @@ def stack_command(environment: Mapping[str, str], *arguments: str) -> subprocess
     )
 
 
-def free_offset() -> int:
-    """Return a port offset at which every public port is free.
+@contextmanager
+def reserved_offset() -> Iterator[int]:
+    """Yield a port offset at which every public port is free, kept from other test processes meanwhile.
 
     Raises:
         InstanceError: there is none in the range that is tried.
     """
+    folder = Path(tempfile.gettempdir()) / f"tallybase-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
     for offset in range(_FIRST_OFFSET, _LAST_OFFSET, _OFFSET_STEP):
-        if all(is_free(port + offset) for port in PUBLIC_PORTS.values()):
-            return offset
+        with (folder / str(offset)).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            if all(is_free(port + offset) for port in PUBLIC_PORTS.values()):
+                yield offset
+                return
     raise InstanceError(f"no free ports between offsets {_FIRST_OFFSET} and {_LAST_OFFSET}")
 
 

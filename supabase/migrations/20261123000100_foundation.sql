@@ -129,7 +129,7 @@ immutable
 set search_path = ''
 as $$
 begin
-  return round(ceil(p_exact * 1000000) / 1000000, 6);
+  return round(ceil(p_exact * 1000000) * 0.000001, 6); -- multiplied, for a division would drop digits of large amounts
 end
 $$;
 revoke all on function billing_private.round_up(numeric) from public;

@@ -11,10 +11,11 @@ create type billing.credit_check as (
   amount numeric,
   available numeric,
   reason text,
-  "limit" jsonb
+  "limit" jsonb,
+  topup_url text
 );
 comment on type billing.credit_check is
-'Whether a spend would pass: its price, what could be spent on it, and, if not allowed, the slug of the refusal and the limit that blocks.';
+'Whether a spend would pass: its price, what could be spent on it, and, if not allowed, the slug of the refusal, the limit that blocks, and where to top up.';
 
 -- What the open holds that end by p_at have claimed of each grant, and how much of that was metered and will be captured.
 create function billing_private.due_claims(p_organization_id uuid, p_at timestamptz)

@@ -375,6 +375,9 @@ begin
     when v_quote.amount > v_check.available then 'insufficient_credits'
   end;
   v_check.allowed := v_check.reason is null;
+  if v_check.reason = 'insufficient_credits' then
+    v_check.topup_url := billing_private.topup_url(v_spender.organization_id);
+  end if;
   return v_check;
 end
 $$;
@@ -393,4 +396,4 @@ return billing_private.check_credits(agent_type, action, quantities, amount, org
 revoke all on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) from public;
 grant execute on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) to anon, authenticated, service_role;
 comment on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) is
-'What consume_credits would answer now, without side effects: {allowed, amount, available, reason, limit}.';
+'What consume_credits would answer now, without side effects: {allowed, amount, available, reason, limit, topup_url}.';

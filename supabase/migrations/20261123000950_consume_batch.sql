@@ -9,49 +9,80 @@ create type billing.credit_batch_result as (
 comment on type billing.credit_batch_result is
 'The outcome of one event of a batch, by its place (from 0): a receipt, or an error {status, message, details, hint} as the single call would raise.';
 
--- Prices and books one event. The organization's lock is held by the caller. A refusal of any rule comes back as data.
-create function billing_private.book_event(p_organization_id uuid, p_event jsonb)
-returns billing_private.spend_outcome
+-- An event made ready for booking: who spends, what, at which price; or why it is refused. `terms` is the event without what differs from call to
+-- call, so that events alike share one look at caller and price.
+create type billing_private.prepared_event as (
+  terms jsonb,
+  spender billing_private.spender,
+  request billing_private.spend_request,
+  quote billing_private.quote,
+  status integer,
+  slug text,
+  details jsonb,
+  hint text
+);
+
+-- Prepares one event after another: p_last is the one before. Every refusal comes back as data. Writes nothing, so that its exception block costs
+-- no subtransaction id.
+create function billing_private.prepare_event(
+  p_organization_id uuid, p_event jsonb, p_last billing_private.prepared_event
+)
+returns billing_private.prepared_event
 language plpgsql
 set search_path = ''
 as $$
 declare
-  v_spender billing_private.spender;
-  v_request billing_private.spend_request;
+  v_prepared billing_private.prepared_event;
   v_status text;
-  v_slug text;
-  v_details text;
 begin
   if jsonb_typeof(p_event) is distinct from 'object' or exists (
     select 1 from jsonb_object_keys(p_event) as k (name)
     where k.name not in ('agent_type', 'action', 'quantities', 'amount', 'organization_id', 'department_id', 'run_id', 'idempotency_key', 'metadata')
   ) then
-    return (null, 422, 'invalid_argument', '{"argument": "events"}')::billing_private.spend_outcome;
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "events"}',
+      'an event is an object with the arguments of consume_credits');
   end if;
-  v_spender := billing_private.identify_spender(
-    coalesce((p_event ->> 'organization_id')::uuid, p_organization_id), (p_event ->> 'department_id')::uuid, p_event ->> 'agent_type');
-  if v_spender.organization_id <> p_organization_id then
-    return (null, 422, 'invalid_argument', '{"argument": "organization_id"}')::billing_private.spend_outcome;
-  end if;
-  v_request := billing_private.require_spend_request(
+  v_prepared.request := billing_private.require_spend_request(
     p_event ->> 'agent_type', p_event ->> 'action', p_event -> 'quantities', (p_event ->> 'amount')::numeric,
     p_event ->> 'run_id', p_event ->> 'idempotency_key', nullif(p_event -> 'metadata', 'null'));
-  return billing_private.book_unpriced(v_spender, v_request);
+  v_prepared.terms := p_event - '{run_id, idempotency_key, metadata}'::text[];
+  if v_prepared.terms = p_last.terms and p_last.slug is null then
+    v_prepared.spender := p_last.spender;
+    v_prepared.quote := p_last.quote;
+    return v_prepared;
+  end if;
+  v_prepared.spender := billing_private.identify_spender(
+    coalesce((p_event ->> 'organization_id')::uuid, p_organization_id), (p_event ->> 'department_id')::uuid, p_event ->> 'agent_type');
+  if (v_prepared.spender).organization_id <> p_organization_id then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "organization_id"}', 'a batch is of one organization');
+  end if;
+  v_prepared.quote := billing_private.quote_action(
+    p_organization_id, (v_prepared.request).agent_type, (v_prepared.request).action, (v_prepared.request).quantities,
+    (v_prepared.request).amount, billing_private.ledger_now((v_prepared.spender).test_clock));
+  return v_prepared;
 exception
   when invalid_text_representation or numeric_value_out_of_range then
-    return (null, 422, 'invalid_argument', jsonb_build_object('argument', 'events', 'reason', sqlerrm))::billing_private.spend_outcome;
+    v_prepared.status := 422;
+    v_prepared.slug := 'invalid_argument';
+    v_prepared.details := '{"argument": "events"}';
+    v_prepared.hint := sqlerrm;
+    return v_prepared;
   when others then
-    get stacked diagnostics v_status = returned_sqlstate, v_slug = message_text, v_details = pg_exception_detail;
+    get stacked diagnostics v_status = returned_sqlstate, v_prepared.slug = message_text, v_prepared.hint = pg_exception_hint;
     if v_status !~ '^PT[0-9]{3}$' then
       raise;
     end if;
-    return (null, substr(v_status, 3)::integer, v_slug, nullif(v_details, '')::jsonb)::billing_private.spend_outcome;
+    v_prepared.status := substr(v_status, 3)::integer;
+    get stacked diagnostics v_status = pg_exception_detail;
+    v_prepared.details := nullif(v_status, '')::jsonb;
+    v_prepared.hint := nullif(v_prepared.hint, '');
+    return v_prepared;
 end
 $$;
-revoke all on function billing_private.book_event(uuid, jsonb) from public;
+revoke all on function billing_private.prepare_event(uuid, jsonb, billing_private.prepared_event) from public;
 
--- As book_priced, with the lock already held: a known key is answered before the price is looked at.
-create function billing_private.book_unpriced(p_spender billing_private.spender, p_request billing_private.spend_request)
+-- Books a prepared event, or answers why not. Under the lock. A known key is answered even when its price is gone.
+create function billing_private.book_prepared(p_event billing_private.prepared_event)
 returns billing_private.spend_outcome
 language plpgsql
 set search_path = ''
@@ -59,19 +90,20 @@ as $$
 declare
   v_entry billing.credit_transactions;
 begin
-  if p_request.idempotency_key is not null then
+  if p_event.slug is null then
+    return billing_private.book_consumption(p_event.spender, p_event.request, p_event.quote);
+  end if;
+  if p_event.slug = 'unknown_action' and (p_event.request).idempotency_key is not null then
     select t.* into v_entry from billing.credit_transactions as t
-    where t.organization_id = p_spender.organization_id and t.idempotency_key = p_request.idempotency_key;
+    where t.organization_id = (p_event.spender).organization_id and t.idempotency_key = (p_event.request).idempotency_key;
     if found then
-      return billing_private.answer_replay(v_entry, p_spender, p_request);
+      return billing_private.answer_replay(v_entry, p_event.spender, p_event.request);
     end if;
   end if;
-  return billing_private.book_consumption(p_spender, p_request, billing_private.quote_action(
-    p_spender.organization_id, p_request.agent_type, p_request.action, p_request.quantities, p_request.amount,
-    billing_private.ledger_now(p_spender.test_clock)));
+  return (null, p_event.status, p_event.slug, p_event.details)::billing_private.spend_outcome;
 end
 $$;
-revoke all on function billing_private.book_unpriced(billing_private.spender, billing_private.spend_request) from public;
+revoke all on function billing_private.book_prepared(billing_private.prepared_event) from public;
 
 -- Called as consume_credits is. One lock for the whole batch. Atomic: the first refusal is raised, with its place in details.index, and
 -- nothing is booked. Not atomic: every event has its own receipt or refusal, in order. Safe to retry: each event's key replays.
@@ -84,6 +116,7 @@ set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
   v_spender billing_private.spender;
+  v_prepared billing_private.prepared_event;
   v_outcome billing_private.spend_outcome;
   v_event jsonb;
   v_index integer := 0;
@@ -94,16 +127,17 @@ begin
   v_spender := billing_private.identify_spender(p_organization_id, null, null);
   perform billing_private.lock_organization(v_spender.organization_id);
   for v_event in select e.value from jsonb_array_elements(p_events) with ordinality as e (value, place) order by e.place loop
-    v_outcome := billing_private.book_event(v_spender.organization_id, v_event);
+    v_prepared := billing_private.prepare_event(v_spender.organization_id, v_event, v_prepared);
+    v_outcome := billing_private.book_prepared(v_prepared);
     if v_outcome.slug is not null and coalesce(p_atomic, true) then
       perform billing_private.fail(v_outcome.status, v_outcome.slug,
-        coalesce(v_outcome.details, '{}') || jsonb_build_object('index', v_index));
+        coalesce(v_outcome.details, '{}') || jsonb_build_object('index', v_index), v_prepared.hint);
     end if;
     return next (
       v_index, v_outcome.slug is null,
       case when v_outcome.slug is null then to_jsonb(v_outcome.receipt) end,
       case when v_outcome.slug is not null then jsonb_build_object(
-        'status', v_outcome.status, 'message', v_outcome.slug, 'details', v_outcome.details, 'hint', null) end
+        'status', v_outcome.status, 'message', v_outcome.slug, 'details', v_outcome.details, 'hint', v_prepared.hint) end
     )::billing.credit_batch_result;
     v_index := v_index + 1;
   end loop;

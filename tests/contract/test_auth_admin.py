@@ -43,6 +43,7 @@ def test_an_address_cannot_be_created_twice(service_client: AuthClient, register
     assert (refused.value.status, refused.value.code) == (422, "email_exists")
 
 
+@pytest.mark.serial
 def test_pages_of_users_do_not_overlap(service_client: AuthClient) -> None:
     created = {create(service_client)["id"] for _ in range(3)}
     pages = [service_client.admin("list_users", page, 2)["users"] for page in (1, 2, 3)]

@@ -119,6 +119,12 @@ def forgeries(target: Target, session: Answer) -> dict[str, str]:
         "key id that is a path": jwt.encode(
             claims, stranger, algorithm="ES256", headers={"kid": "../../dev/null"}
         ),
+        "signed by us under a key id that is not published": jwt.encode(
+            claims,
+            jwt.PyJWK.from_dict(target.signing_jwk, algorithm="ES256").key,
+            algorithm="ES256",
+            headers={"kid": "retired"},
+        ),
         "expired": target.sign({**claims, "exp": int(time.time()) - 60}),
         "without an expiry": target.sign({key: value for key, value in claims.items() if key != "exp"}),
         "not before tomorrow": target.sign({**claims, "nbf": int(time.time()) + 86400}),
@@ -134,7 +140,8 @@ FORGERIES = [
     "signed by a stranger under our key id", "signed by a stranger under its own key id",
     "signed by a stranger who brings the key", "HMAC with the public key in PEM",
     "HMAC with the public key, our key id", "HMAC with the public key as JWK", "HMAC with an empty secret",
-    "HMAC with a secret found in tutorials", "key id that is a path", "expired", "without an expiry",
+    "HMAC with a secret found in tutorials", "key id that is a path",
+    "signed by us under a key id that is not published", "expired", "without an expiry",
     "not before tomorrow", "two parts", "five parts", "not base64", "a word",
 ]  # fmt: skip
 

@@ -17,7 +17,7 @@ import pytest
 from stack.settings import HOST
 from stack.supervisor.events import read_from
 from stack.supervisor.record import StackRecord, read
-from stack.testing.instance import free_offset, running_instance, stack_command
+from stack.testing.instance import reserved_offset, running_instance, stack_command
 
 pytestmark = [pytest.mark.xdist_group("own-instance"), pytest.mark.timeout(240)]
 
@@ -144,9 +144,12 @@ def test_no_secret_is_logged(instance: Instance) -> None:
 
 
 def test_a_taken_port_is_named_with_its_owner(tmp_path: Path) -> None:
-    offset = free_offset()
-    environment = {**os.environ, "TALLYBASE_STACK_DIR": str(tmp_path), "TALLYBASE_PORT_OFFSET": str(offset)}
-    with socket.create_server((HOST, 54322 + offset)):
+    with reserved_offset() as offset, socket.create_server((HOST, 54322 + offset)):
+        environment = {
+            **os.environ,
+            "TALLYBASE_STACK_DIR": str(tmp_path),
+            "TALLYBASE_PORT_OFFSET": str(offset),
+        }
         done = stack_command(environment, "up")
     assert done.returncode == 1
     assert f"port {54322 + offset} (database) is taken by process {os.getpid()}" in done.stderr

@@ -1,11 +1,11 @@
-"""Writes docs/reference/functions.md from the database: `python -m tests.docs.functions`, with the stack running."""
+"""Writes docs/reference/functions.md from the running database: `python -m tests.docs.functions`."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +17,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "functions.m
 _HEAD = """\
 # Functions of schema `billing`
 
-Written by `python -m tests.docs.functions` from the database's catalogue; do not edit. How to call them, with examples:
-[rpc.md](rpc.md). What they refuse: [errors.md](errors.md).
+Written by `python -m tests.docs.functions` from the database's catalogue; do not edit. How to call them, with
+examples: [rpc.md](rpc.md). What they refuse: [errors.md](errors.md).
 """
-_GROUPS = {
-    "For agents, people and the service": lambda one: one.for_agents,
-    "For people and the service": lambda one: one.for_people and not one.for_agents,
-    "For the service alone": lambda one: not one.for_people and not one.for_workers,
-    "For the workers of this repository": lambda one: one.for_workers,
-}
 _WORKERS_MARK = "Workers only: "
 _LONGEST_LINE = 100
 
@@ -73,11 +67,20 @@ class Answer:
     attributes: list[str]
 
 
+_GROUPS: Mapping[str, Callable[[Function], bool]] = {
+    "For agents, people and the service": lambda one: one.for_agents,
+    "For people and the service": lambda one: one.for_people and not one.for_agents,
+    "For the service alone": lambda one: not one.for_people and not one.for_workers,
+    "For the workers of this repository": lambda one: one.for_workers,
+}
+
+
 def read_functions(database_url: str) -> list[Function]:
     """Return every function of schema `billing`, by name."""
     query = """
         select
-          p.proname as name, pg_get_function_arguments(p.oid) as arguments, pg_get_function_result(p.oid) as result,
+          p.proname as name,
+          pg_get_function_arguments(p.oid) as arguments, pg_get_function_result(p.oid) as result,
           coalesce(obj_description(p.oid, 'pg_proc'), '') as comment, p.provolatile = 's' as is_stable,
           has_function_privilege('anon', p.oid, 'execute') as for_agents,
           has_function_privilege('authenticated', p.oid, 'execute') as for_people

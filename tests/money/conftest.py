@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -10,9 +11,10 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from supabase import Client
-from tests.conftest import Organization, StackUnderTest, User
+from tests.conftest import PASSWORD, Organization, StackUnderTest, User
 from tests.money.world import PACK_500, Deliveries, Workers
 
 
@@ -136,3 +138,26 @@ def new_buyer(
 def buyer(new_buyer: Callable[[], Buyer]) -> Buyer:
     """One such owner."""
     return new_buyer()
+
+
+@pytest.fixture(scope="module")
+def refused_buyer(stack: StackUnderTest, secret_client: Client) -> Iterator[Buyer]:
+    """An owner with 100 credits, for all tests of a module whose every call is refused: nothing changes."""
+    email = f"refused-{secrets.token_hex(6)}@tests.test"
+    made = secret_client.auth.admin.create_user({"email": email, "password": PASSWORD, "email_confirm": True})
+    client = stack.client()
+    client.auth.sign_in_with_password({"email": email, "password": PASSWORD})
+    session = client.auth.get_session()
+    assert session is not None
+    named = {"name": f"Refused {secrets.token_hex(6)}", "owner_user_id": made.user.id}
+    tenant: Any = secret_client.rpc("create_organization", named).execute().data
+    organization = Organization(
+        UUID(tenant["organization_id"]),
+        tenant["name"],
+        User(UUID(made.user.id), email, client),
+        secret_client,
+    )
+    organization.grant(100)
+    with psycopg.connect(stack.database_url, autocommit=True, row_factory=dict_row) as database:
+        books = Books(database, organization.organization_id)
+        yield Buyer(organization, Workers(stack, session.access_token), books)

@@ -140,15 +140,15 @@ def test_an_unaffordable_use_is_402_with_what_is_missing_as_numbers(buyer: Buyer
     ],
 )
 def test_a_wrong_use_is_refused_and_charges_nothing(
-    funded: Buyer, change: dict[str, Any], status: int, slug: str | None
+    refused_buyer: Buyer, change: dict[str, Any], status: int, slug: str | None
 ) -> None:
-    answer = funded.workers.api("POST", "/credits/use", json={**USE, **change})
+    answer = refused_buyer.workers.api("POST", "/credits/use", json={**USE, **change})
 
     assert answer.status_code == status, answer.text
     assert slug in (None, answer.json()["message"])
     assert set(answer.json()) == {"code", "message", "details", "hint"}
     assert isinstance(answer.json()["details"], dict)
-    assert funded.books.balance == 100
+    assert refused_buyer.books.balance == 100
 
 
 @pytest.mark.parametrize(
@@ -182,17 +182,17 @@ def test_a_number_beyond_all_bounds_is_422(funded: Buyer, number: str) -> None:
     ],
 )
 def test_a_body_that_is_no_json_object_is_refused(
-    funded: Buyer, content: bytes, content_type: str | None, status: int, slug: str
+    refused_buyer: Buyer, content: bytes, content_type: str | None, status: int, slug: str
 ) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
 
-    answer = funded.workers.api("POST", "/credits/use", content=content, headers=headers)
+    answer = refused_buyer.workers.api("POST", "/credits/use", content=content, headers=headers)
 
     assert (answer.status_code, answer.json()["message"]) == (status, slug)
 
 
-def test_two_different_keys_in_header_and_body_are_422(funded: Buyer) -> None:
-    answer = funded.workers.api(
+def test_two_different_keys_in_header_and_body_are_422(refused_buyer: Buyer) -> None:
+    answer = refused_buyer.workers.api(
         "POST", "/credits/use", json={**USE, "idempotency_key": "a"}, headers={"Idempotency-Key": "b"}
     )
 
@@ -223,12 +223,14 @@ def test_without_a_credential_that_counts_it_is_401(
     assert (answer.status_code, answer.json()["message"]) == (401, slug)
 
 
-def test_a_secret_key_is_no_credential_here(funded: Buyer) -> None:
+def test_a_secret_key_is_no_credential_here(refused_buyer: Buyer) -> None:
     """The workers never lend their own power, and give none to keys that belong to servers."""
-    stack = funded.workers.stack
+    stack = refused_buyer.workers.stack
 
     for key in (stack.secret_key, stack.publishable_key):
-        answer = Workers(stack, key).api("GET", f"/credits/balance?organization_id={funded.organization_id}")
+        answer = Workers(stack, key).api(
+            "GET", f"/credits/balance?organization_id={refused_buyer.organization_id}"
+        )
         assert answer.status_code == 401
 
 

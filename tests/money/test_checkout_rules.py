@@ -195,14 +195,14 @@ def test_the_price_comes_from_our_table_and_marks_are_only_ours(buyer: Buyer, de
     ],
 )
 def test_what_is_not_for_sale_cannot_be_bought(
-    buyer: Buyer, subject: dict[str, str], status: int, slug: str
+    refused_buyer: Buyer, subject: dict[str, str], status: int, slug: str
 ) -> None:
-    answer = buyer.workers.call(
-        "create_checkout_session", {"organization_id": str(buyer.organization_id), **subject}
+    answer = refused_buyer.workers.call(
+        "create_checkout_session", {"organization_id": str(refused_buyer.organization_id), **subject}
     )
 
     assert (answer.status_code, answer.json()["message"]) == (status, slug)
-    assert buyer.books.checkouts == []
+    assert refused_buyer.books.checkouts == []
 
 
 FOREIGN = [
@@ -225,13 +225,15 @@ FOREIGN = [
 
 @pytest.mark.parametrize("url", FOREIGN)
 @pytest.mark.parametrize("argument", ["success_url", "cancel_url", "return_url"])
-def test_redirects_never_leave_the_front_end(buyer: Buyer, argument: str, url: str) -> None:
-    frontend = buyer.workers.stack.frontend_url
+def test_redirects_never_leave_the_front_end(refused_buyer: Buyer, argument: str, url: str) -> None:
+    frontend = refused_buyer.workers.stack.frontend_url
     host = frontend.partition("://")[2]
     entry_point = ENTRY_POINTS[argument == "return_url"]
-    body = body_for(entry_point, buyer.organization_id)
+    body = body_for(entry_point, refused_buyer.organization_id)
 
-    answer = buyer.workers.call(entry_point, {**body, argument: url.format(frontend=frontend, host=host)})
+    answer = refused_buyer.workers.call(
+        entry_point, {**body, argument: url.format(frontend=frontend, host=host)}
+    )
 
     assert (answer.status_code, answer.json()["details"]) == (422, {"argument": argument})
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import secrets
+from typing import Any
+
+import psycopg
 import pytest
+import structlog
+from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
-from billing.errors import NotConfigured
+from billing import logs
+from billing.errors import NotConfiguredError
 from billing.settings import Settings, get_settings
 from billing.stripe_client import make_client
+from tests.conftest import StackUnderTest
 
 BASE = {
     "SUPABASE_URL": "http://127.0.0.1:54321/",
@@ -82,7 +91,7 @@ def test_a_refusal_names_settings_and_never_their_values(monkeypatch: pytest.Mon
         load(monkeypatch, {**LIVE, "STRIPE_SECRET_KEY": secret, "STRIPE_TWIN_URL": "http://127.0.0.1:1"})
     get_settings.cache_clear()
 
-    with pytest.raises(NotConfigured) as refusal:
+    with pytest.raises(NotConfiguredError) as refusal:
         get_settings()
 
     get_settings.cache_clear()
@@ -97,6 +106,41 @@ def test_secrets_are_stripped_listed_and_not_printed(monkeypatch: pytest.MonkeyP
     assert settings.supabase_url == "http://127.0.0.1:54321"
     assert "whsec_" not in repr(settings)
     assert "sb_secret_x" not in repr(settings)
+
+
+def test_the_twin_runs_in_the_workers_own_process_when_asked(
+    monkeypatch: pytest.MonkeyPatch, stack: StackUnderTest
+) -> None:
+    schema = f"stripe_twin_{secrets.token_hex(4)}"
+    in_process = {"STRIPE_TWIN_URL": "", "STRIPE_TWIN_IN_PROCESS": "true", "DATABASE_URL": stack.database_url}
+    monkeypatch.setenv("STRIPE_TWIN_SCHEMA", schema)
+    monkeypatch.delenv("WORKERS_URL", raising=False)
+    client = make_client(load(monkeypatch, {**BASE, **in_process}))
+    try:
+        made = client.v1.customers.create({"email": "in@process.test"}, {"idempotency_key": "once"})
+        again = client.v1.customers.create({"email": "in@process.test"}, {"idempotency_key": "once"})
+    finally:
+        app: Any = client._requestor._client
+        app._wsgi_app.extensions["stripe_twin"].stop()
+        with psycopg.connect(stack.database_url, autocommit=True) as database:
+            database.execute(SQL("drop schema {} cascade").format(Identifier(schema)))
+
+    assert made.id.startswith("cus_")
+    assert made.id == again.id
+    assert not made.livemode
+
+
+def test_the_log_hides_what_is_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    before = structlog.get_config()
+    logs.configure()
+    try:
+        logs.get_logger("test").info("hello", token="eyJ.secret", Authorization="Bearer x", amount=5)
+    finally:
+        structlog.configure(**before)
+
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["module"], line["amount"]) == ("hello", "test", 5)
+    assert (line["token"], line["Authorization"]) == ("[hidden]", "[hidden]")
 
 
 def test_the_library_is_told_to_retry_and_to_give_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,17 +32,17 @@ def signing_key() -> dict[str, Any]:
 
 
 @pytest.fixture
-def claims(buyer: Buyer) -> Claims:
-    """What a right token says about the buyer."""
+def claims(refused_buyer: Buyer) -> Claims:
+    """What a right token says about the refused_buyer."""
     now = int(time.time())
     return {
-        "sub": str(buyer.user.user_id),
+        "sub": str(refused_buyer.user.user_id),
         "aud": "authenticated",
         "role": "authenticated",
-        "iss": f"{buyer.workers.stack.supabase_url}/auth/v1",
+        "iss": f"{refused_buyer.workers.stack.supabase_url}/auth/v1",
         "iat": now,
         "exp": now + 600,
-        "email": buyer.user.email,
+        "email": refused_buyer.user.email,
         "is_anonymous": False,
         "session_id": str(uuid4()),
     }
@@ -60,8 +60,14 @@ def answer_to(buyer: Buyer, token: str) -> tuple[int, str | None]:
     return answer.status_code, answer.json().get("message")
 
 
-def test_a_right_token_may_buy(buyer: Buyer, claims: Claims, signing_key: dict[str, Any]) -> None:
-    assert answer_to(buyer, sign(claims, signing_key))[0] == 200
+def test_a_right_token_is_taken(refused_buyer: Buyer, claims: Claims, signing_key: dict[str, Any]) -> None:
+    """The control: past the token, this call is refused only because there is no such pack."""
+    body = {"organization_id": str(refused_buyer.organization_id), "package_key": "no_such_pack"}
+    token = sign(claims, signing_key)
+
+    answer = Workers(refused_buyer.workers.stack, token).call("create_checkout_session", body)
+
+    assert (answer.status_code, answer.json()["message"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -80,11 +86,11 @@ def test_a_right_token_may_buy(buyer: Buyer, claims: Claims, signing_key: dict[s
     ids=lambda change: "-".join(f"{name} {value}" for name, value in change.items()),
 )
 def test_a_token_with_a_wrong_claim_is_401(
-    buyer: Buyer, claims: Claims, signing_key: dict[str, Any], change: Claims
+    refused_buyer: Buyer, claims: Claims, signing_key: dict[str, Any], change: Claims
 ) -> None:
     changed = {name: value for name, value in {**claims, **change}.items() if value is not None}
 
-    assert answer_to(buyer, sign(changed, signing_key)) == (401, "not_authenticated")
+    assert answer_to(refused_buyer, sign(changed, signing_key)) == (401, "not_authenticated")
 
 
 @pytest.mark.parametrize(
@@ -93,9 +99,9 @@ def test_a_token_with_a_wrong_claim_is_401(
     ids=["anonymous sign-in", "third-party OAuth", "cross-role", "anon role"],
 )
 def test_a_sign_in_that_may_not_move_money_is_403(
-    buyer: Buyer, claims: Claims, signing_key: dict[str, Any], change: Claims
+    refused_buyer: Buyer, claims: Claims, signing_key: dict[str, Any], change: Claims
 ) -> None:
-    assert answer_to(buyer, sign({**claims, **change}, signing_key)) == (403, "not_authorized")
+    assert answer_to(refused_buyer, sign({**claims, **change}, signing_key)) == (403, "not_authorized")
 
 
 def _other_key(claims: Claims, jwk: dict[str, Any]) -> str:
@@ -140,22 +146,27 @@ def _tampered(claims: Claims, jwk: dict[str, Any]) -> str:
     ids=["other key", "alg none", "HS256", "tampered", "unknown kid", "truncated", "nonsense", "three words"],
 )
 def test_a_forged_token_is_401(
-    buyer: Buyer, claims: Claims, signing_key: dict[str, Any], forge: Callable[[Claims, dict[str, Any]], str]
+    refused_buyer: Buyer,
+    claims: Claims,
+    signing_key: dict[str, Any],
+    forge: Callable[[Claims, dict[str, Any]], str],
 ) -> None:
-    assert answer_to(buyer, forge(claims, signing_key)) == (401, "not_authenticated")
-    assert buyer.books.checkouts == []
+    assert answer_to(refused_buyer, forge(claims, signing_key)) == (401, "not_authenticated")
+    assert refused_buyer.books.checkouts == []
 
 
-def test_api_keys_and_agent_keys_are_no_people(buyer: Buyer) -> None:
-    stack = buyer.workers.stack
-    for key in (stack.secret_key, stack.publishable_key, buyer.organization.agent_key):
-        assert answer_to(buyer, key) == (401, "not_authenticated")
+def test_api_keys_and_agent_keys_are_no_people(refused_buyer: Buyer) -> None:
+    stack = refused_buyer.workers.stack
+    for key in (stack.secret_key, stack.publishable_key, refused_buyer.organization.agent_key):
+        assert answer_to(refused_buyer, key) == (401, "not_authenticated")
 
 
-def test_the_refusal_never_shows_the_token(buyer: Buyer, claims: Claims, signing_key: dict[str, Any]) -> None:
+def test_the_refusal_never_shows_the_token(
+    refused_buyer: Buyer, claims: Claims, signing_key: dict[str, Any]
+) -> None:
     token = sign({**claims, "exp": 1}, signing_key)
 
-    answer = Workers(buyer.workers.stack, token).call("fulfil_checkout", {"session_id": "cs_1"})
+    answer = Workers(refused_buyer.workers.stack, token).call("fulfil_checkout", {"session_id": "cs_1"})
 
     assert token not in answer.text
     assert answer.json()["hint"] == "The access token is not valid."

@@ -132,6 +132,22 @@ def test_a_lost_batch_is_repeated_with_the_same_keys(gated: tuple[Gate, Credits,
     assert ledger.spent == 5
 
 
+def test_a_busy_batch_is_busy_for_each_of_its_callers(gated: tuple[Gate, Credits, FakeLedger]) -> None:
+    gate, client, ledger = gated
+    answer = ledger.answer
+
+    def busy_once(function: str, arguments: Event) -> tuple[int, object]:
+        if ledger.requests == ["consume_credits"]:
+            ledger.requests.append("busy")
+            return 503, {"code": "PT503", "message": "busy", "details": "", "hint": ""}
+        return answer(function, arguments)
+
+    ledger.answer = busy_once  # type: ignore[method-assign]
+    receipts = spend_behind(gate, client, [lambda: client.consume("A", "b")] * 3)
+    assert all(isinstance(receipt, Receipt) and not receipt.replayed for receipt in receipts)
+    assert ledger.spent == 4
+
+
 def test_callers_of_two_organizations_do_not_meet() -> None:
     sent: list[tuple[str, Event]] = []
     released = threading.Event()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
+from uuid import RFC_4122
 
 import httpx
 import pytest
@@ -22,6 +24,7 @@ from tallybase import (
     RetryPolicy,
 )
 from tallybase._calls import Call
+from tallybase._keys import uuid7
 from tallybase.testing import FakeCredits
 from tests.sdk.conftest import AGENT_KEY, QUICK, URL, receipt_body
 
@@ -82,6 +85,14 @@ def test_two_spends_have_two_keys_in_the_order_of_time(client: Credits, server: 
     assert len(set(keys(route))) == 50
     assert keys(route) == sorted(keys(route))
     assert all(key[14] == "7" for key in keys(route))
+
+
+def test_keys_ascend_when_the_clock_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = uuid7()
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    later = [uuid7() for _ in range(3)]
+    assert [first, *later] == sorted([first, *later])
+    assert all(key.version == 7 and key.variant == RFC_4122 for key in later)
 
 
 def test_without_an_answer_the_caller_is_stopped_and_told_the_key(

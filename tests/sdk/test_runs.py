@@ -94,6 +94,13 @@ def test_a_repeated_run_derives_the_same_keys_and_is_charged_once(fake_credits: 
     assert run.spent == 4
 
 
+def test_a_transaction_counts_once_however_often_it_is_replayed(fake_credits: FakeCredits) -> None:
+    with fake_credits.run(budget=5) as run:
+        for _ in range(3):
+            fake_credits.consume("A", "b", amount=2, idempotency_key="k")
+        assert (run.spent, run.remaining) == (Decimal(2), Decimal(3))
+
+
 def test_keys_of_long_runs_fit_and_stay_apart(fake_credits: FakeCredits) -> None:
     run = fake_credits.run(run_id="r" * 250)
     keys = {run.step_key("A" * 100, "b") for _ in range(3)} | {run.step_key("A" * 100, "c")}

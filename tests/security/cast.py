@@ -120,7 +120,9 @@ def _settle_acme(database: Database, cast: Cast) -> None:
             )
     database.execute("select billing.remove_member(%s, %s)", (acme, users["former_member"]))
     cast.ids["agent_type"] = f"Agent-{secrets.token_hex(6)}"
-    database.execute("select billing.set_agent_action_cost(%s, 'do', 0, 'call', true)", (cast.ids["agent_type"],))
+    database.execute(
+        "select billing.set_agent_action_cost(%s, 'do', 0, 'call', true)", (cast.ids["agent_type"],)
+    )
     for organization in (acme, cast.globex):
         price = "select billing.set_agent_action_cost(%s, 'paint', 25, organization_id => %s)"
         database.execute(price, (cast.ids["agent_type"], organization))
@@ -141,7 +143,12 @@ def _spend(database: Database, cast: Cast, organization: UUID) -> None:
         database.execute(limit, (subject_type, subject_id, organization))
     speakers: list[tuple[str, str | None]] = [("stranger", None)]
     if organization == cast.acme:
-        speakers = [("member", None), ("department_member", department), ("admin", department), ("agent", None)]
+        speakers = [
+            ("member", None),
+            ("department_member", department),
+            ("admin", department),
+            ("agent", None),
+        ]
     for speaker, charged in speakers:
         _speak(database, cast, speaker)
         spend = """
@@ -149,9 +156,11 @@ def _spend(database: Database, cast: Cast, organization: UUID) -> None:
               metadata => '{"model": "m-1"}')).transaction_id
         """
         transaction_id = _one(database, spend, cast.ids["agent_type"], organization, charged)
-        cast.ids[f"{prefix}transaction" if speaker in ("department_member", "stranger") else f"{speaker}_transaction"] = str(
-            transaction_id
-        )
+        cast.ids[
+            f"{prefix}transaction"
+            if speaker in ("department_member", "stranger")
+            else f"{speaker}_transaction"
+        ] = str(transaction_id)
     _speak(database, cast, "agent" if organization == cast.acme else "stranger")
     hold = "select (billing.hold_credits(%s, 'do', amount => 5, organization_id => %s)).hold_id"
     cast.ids[f"{prefix}hold"] = str(_one(database, hold, cast.ids["agent_type"], organization))

@@ -50,7 +50,9 @@ def anon_caller(stack: StackUnderTest, rest: httpx.Client) -> Caller:
 
 
 @pytest.fixture(scope="session")
-def callers_of(stack: StackUnderTest, rest: httpx.Client, signing_key: SigningKey, anon_caller: Caller) -> CallersOf:
+def callers_of(
+    stack: StackUnderTest, rest: httpx.Client, signing_key: SigningKey, anon_caller: Caller
+) -> CallersOf:
     """Returns a function: a cast → a caller for each of its principals."""
 
     def callers(cast: Cast) -> dict[str, Caller]:

@@ -11,7 +11,7 @@ from flask import Request
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from billing import exact_json, http, rest, webhook
-from billing.errors import InvalidArgument, MethodNotAllowed, NotFound
+from billing.errors import InvalidArgumentError, MethodNotAllowedError, NotFoundError
 from billing.settings import get_settings
 
 #: Beyond these exponents a number is no amount of anything, and only costs memory.
@@ -122,7 +122,7 @@ def use_credits(request: Request) -> http.Answer:
     key = request.headers.get("Idempotency-Key")
     if key is not None:
         if body.idempotency_key not in (None, key):
-            raise InvalidArgument(
+            raise InvalidArgumentError(
                 "idempotency_key", "The header Idempotency-Key and the body name different keys."
             )
         arguments["idempotency_key"] = key
@@ -168,10 +168,10 @@ def route(request: Request) -> http.Answer:
     path = request.path.removeprefix("/api").rstrip("/")
     methods = ROUTES.get(path)
     if methods is None:
-        raise NotFound("There is no such path; see /api/openapi.json.", details={"what": "path"})
+        raise NotFoundError("There is no such path; see /api/openapi.json.", details={"what": "path"})
     handler = methods.get(request.method)
     if handler is None:
-        raise MethodNotAllowed(tuple(methods))
+        raise MethodNotAllowedError(tuple(methods))
     if path not in _LARGE_BODIES:
         http.refuse_large_body(request, http.MAX_JSON_BYTES)
     return handler(request)

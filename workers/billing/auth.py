@@ -13,7 +13,7 @@ import jwt
 from flask import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from billing.errors import NotAuthenticated, NotAuthorized, WorkerError
+from billing.errors import NotAuthenticatedError, NotAuthorizedError, WorkerError
 from billing.logs import get_logger
 from billing.settings import Settings, get_settings
 
@@ -57,7 +57,7 @@ class KeyRing:
         """Return the key with this id.
 
         Raises:
-            NotAuthenticated: the project has no such key.
+            NotAuthenticatedError: the project has no such key.
             WorkerError: 503 `auth_unavailable`, the keys cannot be fetched and none are at hand.
         """
         with self._lock:
@@ -66,7 +66,7 @@ class KeyRing:
                 self._fetch()
             key = self._keys.get(key_id)
         if key is None:
-            raise NotAuthenticated("The access token is not valid.")
+            raise NotAuthenticatedError("The access token is not valid.")
         return key
 
     def _fetch(self) -> None:
@@ -104,15 +104,15 @@ def require_user(request: Request) -> User:
     """Return the person behind a request.
 
     Raises:
-        NotAuthenticated: no token, or none that this project has signed and that is in force.
-        NotAuthorized: an anonymous sign-in, or a third party's OAuth token (`client_id`): neither may.
+        NotAuthenticatedError: no token, or none that this project has signed and that is in force.
+        NotAuthorizedError: an anonymous sign-in, or a third party's OAuth token (`client_id`): neither may.
     """
     token = bearer_token(request)
     if token is None:
-        raise NotAuthenticated("Sign in first: this call needs a user's access token.")
+        raise NotAuthenticatedError("Sign in first: this call needs a user's access token.")
     user = verify(token, get_settings())
     if user.role != "authenticated" or user.is_anonymous or user.client_id is not None:
-        raise NotAuthorized("This sign-in may not manage billing.")
+        raise NotAuthorizedError("This sign-in may not manage billing.")
     return user
 
 
@@ -124,15 +124,15 @@ def verify(token: str, settings: Settings) -> User:
         settings: names the issuer and the project.
 
     Raises:
-        NotAuthenticated: anything about it is wrong; the answer does not say what.
+        NotAuthenticatedError: anything about it is wrong; the answer does not say what.
     """
     try:
         header = jwt.get_unverified_header(token)
         if header.get("alg") not in ALGORITHMS or not isinstance(header.get("kid"), str):
-            raise NotAuthenticated("The access token is not valid.")
+            raise NotAuthenticatedError("The access token is not valid.")
         key = _key_ring(f"{settings.supabase_url}/auth/v1/.well-known/jwks.json").find(header["kid"])
         if key.algorithm_name != header["alg"]:
-            raise NotAuthenticated("The access token is not valid.")
+            raise NotAuthenticatedError("The access token is not valid.")
         claims = jwt.decode(
             token,
             key,
@@ -144,4 +144,4 @@ def verify(token: str, settings: Settings) -> User:
         )
         return User.model_validate(claims)
     except (jwt.PyJWTError, ValidationError, ValueError):
-        raise NotAuthenticated("The access token is not valid.") from None
+        raise NotAuthenticatedError("The access token is not valid.") from None

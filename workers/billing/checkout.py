@@ -10,7 +10,7 @@ from flask import Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from billing import auth, customers, database, fulfilment, http
-from billing.errors import StripeUnavailable
+from billing.errors import StripeUnavailableError
 from billing.logs import get_logger
 from billing.redirects import own_url, with_session
 from billing.rows import CheckoutPreparation
@@ -104,7 +104,7 @@ def create(request: Request) -> http.Answer:
                 is_reused=preparation.is_reused,
             )
             return http.Answer(answer.model_dump(mode="json"))
-    raise StripeUnavailable(
+    raise StripeUnavailableError(
         "The checkout could not be opened. Nothing was charged; please try again in a moment."
     )
 

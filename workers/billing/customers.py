@@ -22,8 +22,8 @@ def ensure(claim: CustomerClaim) -> str:
         claim: who it is or will be; parallel callers hold the same claim and so make the same customer.
 
     Raises:
-        StripeUnavailable: Stripe did not make it; the next call looks before it makes one.
-        DatabaseUnavailable: it was made and could not be recorded; the next call makes the same one again.
+        StripeUnavailableError: Stripe did not make it; the next call looks before it makes one.
+        DatabaseUnavailableError: it was made and could not be recorded; the next call finds or repeats it.
     """
     if claim.stripe_customer_id is not None:
         return claim.stripe_customer_id

@@ -12,7 +12,7 @@ from postgrest.exceptions import APIError
 from pydantic import BaseModel, ValidationError
 
 from billing import exact_json
-from billing.errors import DatabaseRefusal, DatabaseUnavailable
+from billing.errors import DatabaseRefusalError, DatabaseUnavailableError
 from billing.logs import get_logger
 from billing.settings import Settings, get_settings
 from supabase import Client, ClientOptions, create_client
@@ -57,8 +57,8 @@ def call(function: str, arguments: Mapping[str, object]) -> object:
         The decoded answer.
 
     Raises:
-        DatabaseRefusal: the function refused, with its status, slug and details.
-        DatabaseUnavailable: no answer that says anything about the call.
+        DatabaseRefusalError: the function refused, with its status, slug and details.
+        DatabaseUnavailableError: no answer that says anything about the call.
     """
     for is_last in (False, True):
         try:
@@ -69,14 +69,14 @@ def call(function: str, arguments: Mapping[str, object]) -> object:
             _log.warning(
                 "database_call_broke", function=function, error=type(error).__name__, is_last=is_last
             )
-    raise DatabaseUnavailable
+    raise DatabaseUnavailableError
 
 
 def call_for(row: type[Row], function: str, arguments: Mapping[str, object]) -> Row:
     """Call a function that answers one row; see `call`.
 
     Raises:
-        DatabaseUnavailable: also when the answer is no such row (workers and migrations differ in version).
+        DatabaseUnavailableError: also for an answer that is no such row (workers and migrations differ).
     """
     answer = call(function, arguments)
     try:
@@ -87,18 +87,18 @@ def call_for(row: type[Row], function: str, arguments: Mapping[str, object]) -> 
             function=function,
             problems=error.errors(include_input=False, include_url=False),
         )
-        raise DatabaseUnavailable("The database and the workers are of different versions.") from None
+        raise DatabaseUnavailableError("The database and the workers are of different versions.") from None
 
 
-def _refusal(function: str, error: APIError) -> DatabaseRefusal | DatabaseUnavailable:
+def _refusal(function: str, error: APIError) -> DatabaseRefusalError | DatabaseUnavailableError:
     refusal = refusal_of(error.json())
     if refusal is None:
         _log.error("database_call_failed", function=function, code=error.code, message=error.message)
-        return DatabaseUnavailable()
+        return DatabaseUnavailableError()
     return refusal
 
 
-def refusal_of(body: Mapping[str, object]) -> DatabaseRefusal | None:
+def refusal_of(body: Mapping[str, object]) -> DatabaseRefusalError | None:
     """Read a refusal of the product: SQLSTATE PTnnn, the slug, details as JSON text (ledger.md, section 7).
 
     Args:
@@ -110,7 +110,7 @@ def refusal_of(body: Mapping[str, object]) -> DatabaseRefusal | None:
     code = str(body.get("code") or "")
     if len(code) != 5 or not code.startswith("PT") or not code[2:].isdigit():
         return None
-    return DatabaseRefusal(
+    return DatabaseRefusalError(
         str(body.get("hint") or ""),
         details=_details(body.get("details")),
         status=int(code[2:]),

@@ -40,28 +40,28 @@ class WorkerError(Exception):
         return {"code": f"PT{self.status}", "message": self.slug, "details": self.details, "hint": self.hint}
 
 
-class NotAuthenticated(WorkerError):
+class NotAuthenticatedError(WorkerError):
     """No usable credential came with the call."""
 
     status = 401
     slug = "not_authenticated"
 
 
-class NotAuthorized(WorkerError):
+class NotAuthorizedError(WorkerError):
     """Whoever calls may not do this; the same answer for what is foreign and what does not exist."""
 
     status = 403
     slug = "not_authorized"
 
 
-class NotFound(WorkerError):
+class NotFoundError(WorkerError):
     """There is nothing at this path."""
 
     status = 404
     slug = "not_found"
 
 
-class MethodNotAllowed(WorkerError):
+class MethodNotAllowedError(WorkerError):
     """The path exists and does not take this method."""
 
     status = 405
@@ -71,21 +71,21 @@ class MethodNotAllowed(WorkerError):
         super().__init__(f"Use {' or '.join(allowed)}.", headers={"Allow": ", ".join(allowed)})
 
 
-class BodyTooLarge(WorkerError):
+class BodyTooLargeError(WorkerError):
     """The body is larger than this call takes."""
 
     status = 413
     slug = "body_too_large"
 
 
-class UnsupportedMediaType(WorkerError):
+class UnsupportedMediaTypeError(WorkerError):
     """The body is not said to be JSON."""
 
     status = 415
     slug = "unsupported_media_type"
 
 
-class InvalidArgument(WorkerError):
+class InvalidArgumentError(WorkerError):
     """An argument is missing, unknown or not of its kind."""
 
     status = 422
@@ -95,17 +95,17 @@ class InvalidArgument(WorkerError):
         super().__init__(hint, details={"argument": argument}, slug=slug)
 
 
-class NotConfigured(WorkerError):
+class NotConfiguredError(WorkerError):
     """The installation lacks a setting, or has two that contradict each other."""
 
     slug = "not_configured"
 
 
-class DatabaseRefusal(WorkerError):
+class DatabaseRefusalError(WorkerError):
     """A refusal raised by the database; passed on as it is."""
 
 
-class DatabaseUnavailable(WorkerError):
+class DatabaseUnavailableError(WorkerError):
     """The database did not answer, or not in a way that says anything about the call."""
 
     status = 503
@@ -115,7 +115,7 @@ class DatabaseUnavailable(WorkerError):
         super().__init__(hint, headers={"Retry-After": "2"})
 
 
-class StripeUnavailable(WorkerError):
+class StripeUnavailableError(WorkerError):
     """Stripe did not do what was asked.
 
     503: out of reach, too slow or limiting us; nothing was charged and the same call may be made again.

@@ -67,7 +67,7 @@ def apply(facts: CheckoutFacts) -> CheckoutOutcome:
         facts: what was just read at Stripe.
 
     Raises:
-        DatabaseRefusal: 404 for a session that is not ours, 409 `checkout_mismatch`, 503 `busy`.
+        DatabaseRefusalError: 404 for a session that is not ours, 409 `checkout_mismatch`, 503 `busy`.
     """
     return database.call_for(CheckoutOutcome, "fulfil_checkout", {"facts": facts.as_json()})
 

@@ -17,10 +17,10 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from billing import exact_json
 from billing.errors import (
-    BodyTooLarge,
-    InvalidArgument,
-    MethodNotAllowed,
-    UnsupportedMediaType,
+    BodyTooLargeError,
+    InvalidArgumentError,
+    MethodNotAllowedError,
+    UnsupportedMediaTypeError,
     WorkerError,
 )
 from billing.logs import get_logger
@@ -102,7 +102,7 @@ def endpoint(
 def _answer(request: Request, handler: Handler, methods: tuple[str, ...], max_bytes: int) -> Answer:
     try:
         if request.method not in methods:
-            raise MethodNotAllowed(methods)
+            raise MethodNotAllowedError(methods)
         refuse_large_body(request, max_bytes)
         return handler(request)
     except WorkerError as error:
@@ -113,10 +113,10 @@ def _answer(request: Request, handler: Handler, methods: tuple[str, ...], max_by
         return Answer(error.body(), error.status, error.headers)
     except RequestEntityTooLarge:
         _leave_unread(request)
-        too_large = BodyTooLarge(details={"max_bytes": request.max_content_length})
+        too_large = BodyTooLargeError(details={"max_bytes": request.max_content_length})
         return Answer(too_large.body(), too_large.status)
     except ClientDisconnected:
-        return Answer(InvalidArgument("body", "The body ended early.").body(), 400)
+        return Answer(InvalidArgumentError("body", "The body ended early.").body(), 400)
     except (
         Exception
     ):  # the edge of the program: whatever broke, the caller gets JSON and the log gets the trace
@@ -129,12 +129,12 @@ def refuse_large_body(request: Request, max_bytes: int) -> None:
     """Take no more than `max_bytes` from this request.
 
     Raises:
-        BodyTooLarge: the body is announced as larger; one of unknown size is refused while it is read.
+        BodyTooLargeError: the body is announced as larger; one of unknown size is refused while it is read.
     """
     request.max_content_length = max_bytes
     if (request.content_length or 0) > max_bytes:
         _leave_unread(request)
-        raise BodyTooLarge(details={"max_bytes": max_bytes})
+        raise BodyTooLargeError(details={"max_bytes": max_bytes})
 
 
 def _leave_unread(request: Request) -> None:
@@ -150,17 +150,17 @@ def parse(request: Request, model: type[Model]) -> Model:
         model: what the body must be.
 
     Raises:
-        UnsupportedMediaType: another media type.
-        InvalidArgument: not JSON, or not what the model says; the argument is named.
+        UnsupportedMediaTypeError: another media type.
+        InvalidArgumentError: not JSON, or not what the model says; the argument is named.
     """
     if request.mimetype != "application/json":
-        raise UnsupportedMediaType("Send a JSON body with Content-Type: application/json.")
+        raise UnsupportedMediaTypeError("Send a JSON body with Content-Type: application/json.")
     try:
         value = exact_json.decode(request.get_data())
     except ValueError as error:  # RequestEntityTooLarge is none
-        raise InvalidArgument("body", f"The body is not JSON: {error}") from None
+        raise InvalidArgumentError("body", f"The body is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise InvalidArgument("body", "The body must be a JSON object.")
+        raise InvalidArgumentError("body", "The body must be a JSON object.")
     return validate(model, value)
 
 
@@ -168,7 +168,7 @@ def validate(model: type[Model], value: Mapping[str, object]) -> Model:
     """Check what a caller sent.
 
     Raises:
-        InvalidArgument: names the first argument that is missing, unknown or not of its kind.
+        InvalidArgumentError: names the first argument that is missing, unknown or not of its kind.
     """
     try:
         return model.model_validate(value)
@@ -176,7 +176,7 @@ def validate(model: type[Model], value: Mapping[str, object]) -> Model:
         first = error.errors(include_input=False, include_url=False)[0]
         argument = ".".join(str(part) for part in first["loc"]) or "body"
         slug = "invalid_amount" if argument == "amount" else None
-        raise InvalidArgument(argument, first["msg"], slug=slug) from None
+        raise InvalidArgumentError(argument, first["msg"], slug=slug) from None
 
 
 def _render(answer: Answer) -> Response:

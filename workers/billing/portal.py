@@ -10,7 +10,7 @@ from flask import Request
 from pydantic import BaseModel, ConfigDict
 
 from billing import auth, customers, database, http
-from billing.errors import StripeUnavailable
+from billing.errors import StripeUnavailableError
 from billing.redirects import own_url
 from billing.rows import CustomerClaim
 from billing.settings import get_settings
@@ -71,7 +71,7 @@ def create(request: Request) -> http.Answer:
                 continue
             raise explain(error) from error
         return http.Answer(PortalAnswer(url=session.url).model_dump())
-    raise StripeUnavailable("The billing page could not be opened; please try again in a moment.")
+    raise StripeUnavailableError("The billing page could not be opened; please try again in a moment.")
 
 
 def _parameters(

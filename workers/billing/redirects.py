@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from billing.errors import InvalidArgument
+from billing.errors import InvalidArgumentError
 from billing.settings import get_settings, origin_of
 
 #: Stripe puts the session's id in its place.
@@ -25,7 +25,7 @@ def own_url(argument: str, url: str | None, default_path: str) -> str:
         default_path: path and query on the front end when the caller asked for nothing.
 
     Raises:
-        InvalidArgument: the address leads to another origin, or is not a plain http(s) address.
+        InvalidArgumentError: the address leads to another origin, or is not a plain http(s) address.
     """
     frontend_url = get_settings().frontend_url
     if url is None:
@@ -41,7 +41,7 @@ def own_url(argument: str, url: str | None, default_path: str) -> str:
             and origin_of(url).lower() == origin_of(frontend_url).lower()
         ):
             return url
-    raise InvalidArgument(argument, f"{argument} must be an address on {origin_of(frontend_url)}.")
+    raise InvalidArgumentError(argument, f"{argument} must be an address on {origin_of(frontend_url)}.")
 
 
 def with_session(url: str) -> str:

@@ -12,10 +12,10 @@ from billing import exact_json
 from billing.auth import bearer_token
 from billing.database import SCHEMA, TIMEOUT_SECONDS, refusal_of
 from billing.errors import (
-    DatabaseUnavailable,
-    InvalidArgument,
-    NotAuthenticated,
-    NotAuthorized,
+    DatabaseUnavailableError,
+    InvalidArgumentError,
+    NotAuthenticatedError,
+    NotAuthorizedError,
     WorkerError,
 )
 from billing.logs import get_logger
@@ -38,7 +38,7 @@ def credential_headers(request: Request) -> dict[str, str]:
     """Return the caller's credential as PostgREST takes it: a user's token, or an agent key.
 
     Raises:
-        NotAuthenticated: there is none.
+        NotAuthenticatedError: there is none.
     """
     token = bearer_token(request)
     agent_key = request.headers.get("X-Agent-Key", "").strip()
@@ -50,7 +50,7 @@ def credential_headers(request: Request) -> dict[str, str]:
     if token is not None and not token.startswith(API_KEY_PREFIX):
         headers["Authorization"] = f"Bearer {token}"
     if not headers:
-        raise NotAuthenticated("Send a user's access token or an agent key as Authorization: Bearer.")
+        raise NotAuthenticatedError("Send a user's access token or an agent key as Authorization: Bearer.")
     return headers
 
 
@@ -104,7 +104,7 @@ def _send(
         )
     except httpx.TransportError as error:
         _log.error("database_unreachable", path=path, error=type(error).__name__)
-        raise DatabaseUnavailable(_MAYBE_DONE if method == "POST" else _UNREAD) from error
+        raise DatabaseUnavailableError(_MAYBE_DONE if method == "POST" else _UNREAD) from error
     if answer.is_success:
         return answer.content
     raise _refusal(path, answer)
@@ -127,11 +127,11 @@ def _refusal(path: str, answer: httpx.Response) -> WorkerError:
             return refusal
         code = str(body.get("code") or "")
         if code.startswith("22"):  # a value that Postgres cannot read as the argument's type
-            return InvalidArgument("body", "An argument has a value that cannot be read.")
+            return InvalidArgumentError("body", "An argument has a value that cannot be read.")
         if code == "42501":
-            return NotAuthorized()
+            return NotAuthorizedError()
     if answer.status_code == 401:
-        return NotAuthenticated("The access token is not valid.")
+        return NotAuthenticatedError("The access token is not valid.")
     if answer.status_code == 429:
         return WorkerError(
             "Too many requests.", status=429, slug="rate_limited", headers=_retry_after(answer)
@@ -142,7 +142,7 @@ def _refusal(path: str, answer: httpx.Response) -> WorkerError:
         status=answer.status_code,
         code=isinstance(body, dict) and body.get("code"),
     )
-    return DatabaseUnavailable(_UNREAD)
+    return DatabaseUnavailableError(_UNREAD)
 
 
 def _retry_after(answer: httpx.Response) -> dict[str, str]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from billing.errors import NotConfigured
+from billing.errors import NotConfiguredError
 
 #: twin: the local stand-in. test and live: Stripe itself, by the kind of the secret key.
 StripeMode = Literal["twin", "test", "live"]
@@ -155,7 +155,7 @@ def get_settings() -> Settings:
     """Return the settings of this process.
 
     Raises:
-        NotConfigured: a setting is missing or contradicts another; the hint names it, never its value.
+        NotConfiguredError: a setting is missing or contradicts another; the hint names it, never its value.
     """
     try:
         return Settings()  # type: ignore[call-arg] # pydantic-settings reads them from the environment
@@ -164,4 +164,4 @@ def get_settings() -> Settings:
             f"{'.'.join(map(str, e['loc'])).upper() or 'settings'}: {e['msg']}"
             for e in error.errors(include_input=False)
         ]
-        raise NotConfigured("; ".join(problems)) from None
+        raise NotConfiguredError("; ".join(problems)) from None

@@ -10,7 +10,7 @@ from billing.errors import WorkerError
 TOLERANCE_SECONDS = 300
 
 
-class InvalidSignature(WorkerError):
+class InvalidSignatureError(WorkerError):
     """The body was not signed by Stripe for us, or not lately."""
 
     status = 400
@@ -29,21 +29,21 @@ def verify(body: bytes, header: str | None, secrets: tuple[str, ...], now: float
         now: Unix time in seconds.
 
     Raises:
-        InvalidSignature: none matches, or the timestamp is more than 300 s away from `now`. The answer does
-            not say which.
+        InvalidSignatureError: none matches, or the timestamp is more than 300 s off. The answer does not
+            say which.
     """
     try:
         if _timestamp(header or "") > now + TOLERANCE_SECONDS:
-            raise InvalidSignature("The signature is not valid.")
+            raise InvalidSignatureError("The signature is not valid.")
     except ValueError:
-        raise InvalidSignature("The signature is not valid.") from None
+        raise InvalidSignatureError("The signature is not valid.") from None
     for secret in secrets:
         try:
             stripe.WebhookSignature.verify_header(body, header, secret, TOLERANCE_SECONDS)
         except (stripe.SignatureVerificationError, UnicodeDecodeError):
             continue
         return
-    raise InvalidSignature("The signature is not valid.")
+    raise InvalidSignatureError("The signature is not valid.")
 
 
 def _timestamp(header: str) -> int:

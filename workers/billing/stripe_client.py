@@ -7,7 +7,7 @@ from functools import lru_cache
 import httpx
 import stripe
 
-from billing.errors import StripeUnavailable
+from billing.errors import StripeUnavailableError
 from billing.logs import get_logger
 from billing.settings import Settings, get_settings
 
@@ -80,7 +80,7 @@ def is_missing(error: stripe.StripeError, parameter: str) -> bool:
     )
 
 
-def explain(error: stripe.StripeError) -> StripeUnavailable:
+def explain(error: stripe.StripeError) -> StripeUnavailableError:
     """Turn an error of the library into our answer, and leave a line in the log.
 
     A definite error means that Stripe refused and did nothing. Everything else (no answer, 409, 429, 5xx, a
@@ -102,11 +102,11 @@ def explain(error: stripe.StripeError) -> StripeUnavailable:
         is_definite=is_definite,
     )
     if is_definite:
-        return StripeUnavailable(
+        return StripeUnavailableError(
             "The payment provider refused the request. Nothing was charged; please contact support.",
             is_definite=True,
             code=error.code,
         )
-    return StripeUnavailable(
+    return StripeUnavailableError(
         "The payment provider cannot be reached just now. Nothing was charged; please try again in a moment."
     )

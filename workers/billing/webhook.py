@@ -11,7 +11,7 @@ from flask import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from billing import database, http
-from billing.errors import DatabaseRefusal, NotConfigured, StripeUnavailable, WorkerError
+from billing.errors import DatabaseRefusalError, NotConfiguredError, StripeUnavailableError, WorkerError
 from billing.events import RULES
 from billing.logs import get_logger
 from billing.rows import EventOutcome
@@ -27,14 +27,14 @@ PARK_AFTER_ATTEMPTS = 5
 _log = get_logger("webhook")
 
 
-class InvalidEvent(WorkerError):
+class InvalidEventError(WorkerError):
     """Signed by Stripe, and still no event that we can read."""
 
     status = 400
     slug = "invalid_event"
 
 
-class EventNotApplied(WorkerError):
+class EventNotAppliedError(WorkerError):
     """The event is recorded as failed; Stripe is asked to send it again."""
 
     status = 500
@@ -74,7 +74,9 @@ def receive(request: Request) -> http.Answer:
     """
     settings = get_settings()
     if not settings.webhook_secrets:
-        raise NotConfigured("STRIPE_WEBHOOK_SECRET is not set: events cannot be verified and are refused.")
+        raise NotConfiguredError(
+            "STRIPE_WEBHOOK_SECRET is not set: events cannot be verified and are refused."
+        )
     body = request.get_data(cache=False)
     verify(body, request.headers.get("Stripe-Signature"), settings.webhook_secrets, time.time())
     outcome = ingest(_decode(body))
@@ -88,12 +90,12 @@ def replay(event_id: str) -> EventOutcome:
         event_id: Stripe's id of the event.
 
     Raises:
-        DatabaseRefusal: 404, no such event.
-        EventNotApplied: it failed again.
+        DatabaseRefusalError: 404, no such event.
+        EventNotAppliedError: it failed again.
     """
     payload = database.call("reopen_stripe_event", {"event_id": event_id})
     if not isinstance(payload, dict):
-        raise InvalidEvent("The stored event is not readable.")
+        raise InvalidEventError("The stored event is not readable.")
     return ingest(payload)
 
 
@@ -107,13 +109,13 @@ def ingest(payload: dict[str, Any]) -> EventOutcome:
         What became of it: processed, ignored or parked.
 
     Raises:
-        InvalidEvent: it is not a snapshot event.
-        EventNotApplied: it could not be applied and should come again.
+        InvalidEventError: it is not a snapshot event.
+        EventNotAppliedError: it could not be applied and should come again.
     """
     try:
         event = Event.model_validate(payload)
     except ValidationError:
-        raise InvalidEvent("This is not a Stripe event.") from None
+        raise InvalidEventError("This is not a Stripe event.") from None
     if event.api_version != stripe.api_version:
         _log.warning(
             "event_of_other_api_version",
@@ -132,11 +134,11 @@ def ingest(payload: dict[str, Any]) -> EventOutcome:
         outcome = _record_failure(event, payload, refusal, can_pass=not refusal.is_definite)
     except WorkerError as error:
         outcome = _record_failure(
-            event, payload, error, can_pass=not isinstance(error, DatabaseRefusal) or error.status >= 500
+            event, payload, error, can_pass=not isinstance(error, DatabaseRefusalError) or error.status >= 500
         )
     _report(event, outcome)
     if outcome.status == "failed":
-        raise EventNotApplied("The event was not applied. Send it again.")
+        raise EventNotAppliedError("The event was not applied. Send it again.")
     return outcome
 
 
@@ -145,9 +147,9 @@ def _decode(body: bytes) -> dict[str, Any]:
         # Postgres' jsonb holds everything that Stripe sends but the character NUL.
         payload = msgspec.json.decode(body.replace(rb"\u0000", rb"\ufffd"))
     except msgspec.DecodeError:
-        raise InvalidEvent("The body is not JSON.") from None
+        raise InvalidEventError("The body is not JSON.") from None
     if not isinstance(payload, dict):
-        raise InvalidEvent("This is not a Stripe event.")
+        raise InvalidEventError("This is not a Stripe event.")
     return payload
 
 
@@ -173,7 +175,7 @@ def _record_failure(
     )
     text = (
         f"{error.slug}: {error.hint}"
-        if isinstance(error, StripeUnavailable)
+        if isinstance(error, StripeUnavailableError)
         else f"{error.slug} {error.details}"
     )
     return database.call_for(

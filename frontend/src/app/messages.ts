@@ -19,7 +19,6 @@ export const texts = {
     failed: "Signing in failed. Try again in a moment.",
     demoTitle: "Demo sign-ins",
     demoNote: (password: string): string => `All with the password ${password}`,
-    demoUse: (email: string): string => `Use ${email}`,
     roles: {
       owner: "Acme Robotics, owner",
       billing: "Acme Robotics, billing",

@@ -32,22 +32,17 @@ export function OrganizationSettings({ organization, place }: OrganizationSettin
     general: <General organization={organization} />,
   };
   return (
-    <>
-      <h1 className="mb-3 text-xl font-semibold tracking-tight [overflow-wrap:anywhere]">
-        {organization.name}
-      </h1>
-      <Tabs
-        label={texts.settings.label}
-        value={section}
-        onValueChange={(value) =>
-          navigate(organizationPath(organizationId, SECTIONS.find((known) => known === value) ?? "billing"))
-        }
-        tabs={SECTIONS.map((value) => ({
-          value,
-          label: texts.settings.sections[value],
-          content: contents[value],
-        }))}
-      />
-    </>
+    <Tabs
+      label={texts.settings.label}
+      value={section}
+      onValueChange={(value) =>
+        navigate(organizationPath(organizationId, SECTIONS.find((known) => known === value) ?? "billing"))
+      }
+      tabs={SECTIONS.map((value) => ({
+        value,
+        label: texts.settings.sections[value],
+        content: contents[value],
+      }))}
+    />
   );
 }

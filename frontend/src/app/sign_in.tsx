@@ -89,7 +89,6 @@ function DemoSignIns({ onChoose }: { onChoose: (email: string) => void }): React
             <button
               type="button"
               onClick={() => onChoose(person.email)}
-              aria-label={texts.signIn.demoUse(person.email)}
               className="flex w-full flex-wrap items-baseline justify-between gap-x-3 py-1.5 text-left hover:text-primary"
             >
               <span className="font-medium">{person.email}</span>

@@ -125,6 +125,9 @@ function Organization({ config, client, userId, place, organization }: Organizat
       checkoutReturnUrl={`${window.location.origin}/billing/return?organization=${organizationId}`}
       queryClient={useQueryClient()}
     >
+      <h1 className="mb-3 text-xl font-semibold tracking-tight [overflow-wrap:anywhere]">
+        {organization.name}
+      </h1>
       {place.kind === "checkout_return" ? (
         <CheckoutReturn sessionId={place.sessionId} onBack={toBilling} />
       ) : (

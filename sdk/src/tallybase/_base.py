@@ -88,9 +88,8 @@ class BaseClient:
             agent_type, action, options, organization_id=self.organization_id, run=current_run()
         )
         call = _calls.consume(spend.consumption, spend.organization_id)
-        call.request(
-            self._endpoint
-        )  # refuses what cannot be written as JSON before anything is claimed or combined
+        # Refuses what cannot be written as JSON before anything is claimed or combined with others.
+        call.request(self._endpoint)
         return spend, call
 
     def _prepare_check(

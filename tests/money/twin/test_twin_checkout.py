@@ -180,6 +180,19 @@ def test_a_challenge_answered_twice_or_after_another_card_pays_once(shop: Shop) 
     assert len(paid_charges(shop)) == 1
 
 
+def test_a_challenge_answered_after_the_session_ran_out_pays_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = shop.session()
+    browser = shop.browser()
+    challenge = browser.open(browser.pay(session, "4000002760003184").headers["Location"])
+    monkeypatch.setattr("stripe_twin.unit.time.time", lambda: session.expires_at + 1)
+    back = browser.send(challenge, answer="complete")
+    assert browser.open(back.headers["Location"]).status_code == 410
+    assert shop.reload(session).status == "expired"
+    assert paid_charges(shop) == []
+
+
 def test_a_page_that_was_paid_says_so_and_a_second_form_pays_nothing(shop: Shop) -> None:
     session = shop.session()
     browser = shop.browser()

@@ -31,7 +31,7 @@ class Step:
 
 
 def pay(unit: UnitOfWork, session: Record, method: Record | None, *, email: str, name: str | None) -> Step:
-    """Pay a locked session; one that is paid already stays paid once.
+    """Pay a locked session that is open; `closed_step` says whether it is.
 
     Args:
         unit: The unit of work.
@@ -40,9 +40,7 @@ def pay(unit: UnitOfWork, session: Record, method: Record | None, *, email: str,
         email: The customer's e-mail address, as entered.
         name: Name on the card, as entered.
     """
-    closed = closed_step(unit, session)
-    if closed is not None:
-        return closed
+    assert session.data["status"] == "open", session.id
     session.hidden["payer"] = {"email": email, "name": name}
     if method is None:
         assert session.data["amount_total"] == 0, session.id

@@ -93,7 +93,7 @@ function PackageOffer({ pack, canBuy, isBusy, isOpening, onBuy }: PackageOfferPr
           <Button
             variant="primary"
             className="w-full"
-            aria-label={packages.buyLabel(pack.name, price)}
+            aria-label={isOpening ? undefined : packages.buyLabel(pack.name, price)}
             disabled={isBusy}
             onClick={onBuy}
           >

@@ -56,7 +56,7 @@ export function UsageRows({ usage, nameOf }: UsageFiguresProps): ReactNode {
           .map((series) => (
             <tr key={`${entry.day} ${series.key}`}>
               <Cell className="whitespace-nowrap">{format.utcDate(new Date(entry.day))}</Cell>
-              <Cell isRowHeader className="text-left break-words">
+              <Cell isRowHeader className="text-left [overflow-wrap:anywhere]">
                 {nameOf(series)}
               </Cell>
               <Cell isNumeric>{format.credits(entry.amounts.get(series.key) ?? 0n)}</Cell>

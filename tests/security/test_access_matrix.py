@@ -1,0 +1,180 @@
+"""Every cell of the access matrix, over HTTP: what comes back is exactly what the matrix says, and a refusal changes nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.security.cast import PRINCIPALS, Cast, make_cast
+from tests.security.catalogue import Database, Function, functions, money_digest, relations
+from tests.security.conftest import CallersOf
+from tests.security.http import Answer, Caller
+from tests.security.matrix import FunctionRule, Matrix, fill
+
+MATRIX = Matrix.load()
+
+
+def test_the_matrix_names_every_table_and_view(owner_session: Database) -> None:
+    assert set(MATRIX.tables) == {relation.name for relation in relations(owner_session)}
+
+
+def test_the_matrix_names_every_function(owner_session: Database) -> None:
+    assert set(MATRIX.functions) == {function.name for function in functions(owner_session)}
+
+
+def test_the_cast_has_rows_of_both_organizations_in_every_table(owner_session: Database, cast: Cast) -> None:
+    empty = [
+        (relation.name, organization)
+        for relation in relations(owner_session)
+        if relation.has_organization
+        for organization in (cast.acme, cast.globex)
+        if not _rows(owner_session, relation.name, "organization_id = %(o)s", {"o": organization})
+    ]
+    assert empty == []
+
+
+@pytest.mark.parametrize("table", sorted(MATRIX.tables))
+def test_everybody_reads_what_the_matrix_says(
+    table: str, owner_session: Database, cast: Cast, callers: dict[str, Caller]
+) -> None:
+    wrong = {}
+    for principal in PRINCIPALS:
+        problem = _reading_problem(table, principal, owner_session, cast, callers[principal])
+        if problem:
+            wrong[principal] = problem
+    assert wrong == {}
+
+
+def _reading_problem(table: str, principal: str, database: Database, cast: Cast, caller: Caller) -> str:
+    rule, level = MATRIX.tables[table], MATRIX.level(table, principal)
+    answer = caller.get(f"{table}?{_scope(table, principal, cast)}")
+    if level == "no":
+        return "" if answer.slug == "42501" else f"not refused: {answer}"
+    if answer.status != 200:
+        return f"refused: {answer}"
+    bound = {"user": cast.users.get(principal), "is_bound": principal == "department_member"}
+    parameters = cast.parameters | bound | {"agent_type": cast.ids["agent_type"]}
+    condition = f"({MATRIX.levels[level]}) and ({rule.condition})"
+    if principal == "stranger" and level != "active":
+        # The stranger has an organization too. What they see besides the matrix' level is of that one, and there is some.
+        condition = f"({condition}) or (organization_id = %(globex)s and ({rule.condition}))"
+    expected = Counter(_rows(database, table, condition, parameters))
+    found = Counter(_canonical(row) for row in answer.body)
+    return "" if found == expected else f"{level}: {found - expected} too many, {expected - found} missing"
+
+
+def _scope(table: str, principal: str, cast: Cast) -> str:
+    """The PostgREST filter under which a cell is compared: none, but for who sees the rows of all tests."""
+    rule = MATRIX.tables[table]
+    if rule.filter:
+        return rule.filter.format_map(cast.ids)
+    return f"organization_id=eq.{cast.acme}" if principal == "service" and rule.profile != "public" else ""
+
+
+def _rows(database: Database, table: str, condition: str, parameters: dict[str, Any]) -> list[str]:
+    query = f"select to_jsonb(t)::text as row from billing.{table} as t where {condition}"  # noqa: S608
+    return [
+        _canonical(json.loads(row["row"], parse_float=Decimal))
+        for row in database.execute(query, parameters)  # type: ignore[arg-type]
+    ]
+
+
+def _canonical(row: Any) -> str:
+    return json.dumps(row, sort_keys=True, default=str)
+
+
+@pytest.mark.parametrize("table", sorted(MATRIX.tables))
+def test_nobody_writes_a_table(
+    table: str, owner_session: Database, cast: Cast, callers: dict[str, Caller]
+) -> None:
+    before = money_digest(owner_session, str(cast.acme), str(cast.globex))
+    column = next(r.columns[0] for r in relations(owner_session) if r.name == table)
+    rows = owner_session.execute(f"select to_jsonb(t) as row from billing.{table} as t limit 1")  # type: ignore[arg-type]  # noqa: S608
+    row = next(iter(rows))["row"]
+    target = f"{table}?{column}=eq.{quote(str(row[column]))}"
+    attempts: list[tuple[str, str, object, dict[str, str]]] = [
+        ("POST", table, row, {}),
+        ("POST", table, [row, row], {"Prefer": "return=representation"}),
+        ("POST", table, row, {"Prefer": "resolution=merge-duplicates"}),
+        ("POST", table, row, {"Prefer": "resolution=ignore-duplicates,missing=default"}),
+        ("PUT", target, row, {}),
+        ("PATCH", target, {column: row[column]}, {}),
+        ("PATCH", target, row, {"Prefer": "return=representation,handling=lenient"}),
+        ("DELETE", target, None, {}),
+        ("DELETE", target, None, {"Prefer": "return=representation"}),
+    ]
+    done = {}
+    for principal in PRINCIPALS:
+        for method, path, body, headers in attempts:
+            answer = callers[principal].send(method, path, body, **headers)
+            if answer.status < 400:
+                done[principal, method, str(headers)] = answer
+    assert done == {}
+    assert money_digest(owner_session, str(cast.acme), str(cast.globex)) == before
+
+
+@pytest.mark.parametrize("name", sorted(MATRIX.functions))
+def test_everybody_is_answered_as_the_matrix_says(
+    name: str, owner_session: Database, callers_of: CallersOf
+) -> None:
+    function = next(f for f in functions(owner_session) if f.name == name)
+    rule = MATRIX.functions[name]
+    wrong: dict[str, str] = {}
+
+    cast = _prepared_cast(owner_session, rule)
+    callers = callers_of(cast)
+    before = money_digest(owner_session, str(cast.acme), str(cast.globex))
+    for principal in PRINCIPALS:
+        expected = rule.expected(principal, function)
+        if expected:
+            answer = callers[principal].call(name, fill(rule.arguments, cast))
+            if answer.slug != expected or str(cast.globex) in answer.text:
+                wrong[principal] = f"expected {expected}, got {answer}"
+    assert money_digest(owner_session, str(cast.acme), str(cast.globex)) == before, (
+        "a refused call left a trace"
+    )
+
+    for number, principal in enumerate(rule.allowed):
+        if number and not function.is_read_only:
+            cast = _prepared_cast(owner_session, rule)
+        answer = _rightful_call(function, principal, cast, callers_of(cast)[principal])
+        if answer.status not in (200, 204):
+            wrong[principal] = f"expected success, got {answer}"
+    assert wrong == {}
+
+
+def _rightful_call(function: Function, principal: str, cast: Cast, caller: Caller) -> Answer:
+    rule = MATRIX.functions[function.name]
+    arguments = rule.arguments | (rule.as_service if principal == "service" else {})
+    return caller.call(function.name, fill(arguments, cast))
+
+
+def _prepared_cast(database: Database, rule: FunctionRule) -> Cast:
+    """A cast with what the rule's call refers to: an invitation for the stranger, a code, a pack, an event."""
+    needed = set(re.findall(r"{(\w+)}", json.dumps(rule.arguments)))
+    cast = make_cast(database, furnished=bool(needed & {"checkout", "nonce"}))
+    for name in needed & set(_PREPARATIONS):
+        parameters = {"acme": cast.acme, "stranger": cast.users["stranger"]}
+        row = database.execute(_PREPARATIONS[name], parameters).fetchone()  # type: ignore[arg-type]
+        assert row is not None
+        cast.ids[name] = str(row["id"])
+    return cast
+
+
+_PREPARATIONS = {
+    "invitation_token": """
+        select i.token as id from auth.users as u, billing.invite_member(%(acme)s, u.email, 'member') as i where u.id = %(stranger)s
+    """,
+    "promotion_code": "select (billing.create_promotion_code('CODE-' || upper(md5(%(acme)s::text)), 5)).code as id",
+    "package": "select id from billing.credit_packages where is_active limit 1",
+    "event": """
+        select (billing.record_stripe_event_failure(
+          jsonb_build_object('id', 'evt_' || md5(%(acme)s::text), 'type', 'x', 'livemode', false, 'created', 1), 'x', 9)).event_id as id
+    """,
+}
