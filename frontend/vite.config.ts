@@ -7,12 +7,10 @@ import { runtimeConfig } from "./scripts/runtime_config.js";
 
 export default defineConfig({
   plugins: [react(), tailwindcss(), runtimeConfig()],
-  build: { target: "es2023", sourcemap: false },
+  build: { target: "es2023", outDir: "dist/app" },
   server: { port: 5173, strictPort: true },
   test: {
-    environment: "jsdom",
     include: ["src/**/*.test.{ts,tsx}", "scripts/**/*.test.ts"],
-    setupFiles: ["src/billing/testing/setup.ts"],
     restoreMocks: true,
   },
 });

@@ -100,8 +100,11 @@ begin
   return next v_result;
 
   v_result := ('expire_checkouts', 0, 0);
-  update billing.checkout_sessions as c set status = 'expired', updated_at = clock_timestamp()
-  where c.status in ('creating', 'open') and c.expires_at < v_now - interval '1 day';
+  -- An attempt without an answer from Stripe stays recognisable (`failed`) should its session turn up as paid after all.
+  update billing.checkout_sessions as c
+  set status = case c.status when 'open' then 'expired' else 'failed' end, updated_at = clock_timestamp()
+  where (c.status = 'open' and c.expires_at < v_now - interval '1 day')
+    or (c.status = 'creating' and c.created_at < v_now - interval '2 days');
   get diagnostics v_result.processed = row_count;
   return next v_result;
 end

@@ -53,10 +53,13 @@ def _questions(table: str, columns: tuple[str, ...], cast: Cast) -> Iterator[tup
     yield f"{table}?not.and=(organization_id.eq.{cast.acme})", {}
     yield f"{table}?organization_id=eq.{globex}&select=count", {}
     yield f"{table}?select=organization_id&organization_id=gt.{cast.acme}&order=organization_id", {}
-    for column in columns:
-        yield f"{table}?organization_id=eq.{globex}&order={column}.desc&limit=1&select={column}", {}
     yield f"{table}?limit=1000&offset=0&order={columns[-1]}", counted
     yield f"{table}?organization_id=eq.{globex}", {"Range": "0-999", "Range-Unit": "items"}
+
+
+def _columns(table: str, columns: tuple[str, ...], cast: Cast) -> Iterator[tuple[str, dict[str, str]]]:
+    for column in columns:
+        yield f"{table}?organization_id=eq.{cast.globex}&order={column}.desc&limit=1&select={column}", {}
 
 
 def test_an_insider_of_one_organization_reads_nothing_of_another(
@@ -68,7 +71,10 @@ def test_an_insider_of_one_organization_reads_nothing_of_another(
         if not relation.has_organization:
             continue
         for principal in INSIDERS:
-            for path, headers in _questions(relation.name, relation.columns, cast):
+            questions = list(_questions(relation.name, relation.columns, cast))
+            if principal == "owner":
+                questions += _columns(relation.name, relation.columns, cast)
+            for path, headers in questions:
                 answer = callers[principal].get(path, **headers)
                 asked += 1
                 empty = (
@@ -81,7 +87,7 @@ def test_an_insider_of_one_organization_reads_nothing_of_another(
                 if "organization_id=eq." in path and answer.count not in ("", "0", "*"):
                     found.append((principal, path, answer))
     assert found == []
-    assert asked > 1000
+    assert asked > 1000, "the catalogue was read"
 
 
 def _is_empty(body: Any) -> bool:
@@ -105,15 +111,12 @@ def test_embedding_one_resource_in_another_shows_nothing_foreign(
     owner_session: Database, cast: Cast, callers: dict[str, Caller]
 ) -> None:
     names = [relation.name for relation in relations(owner_session)]
+    scoped = {relation.name for relation in relations(owner_session) if relation.has_organization}
     embedded = 0
     found = []
     for outer in names:
         for inner in names:
-            scope = (
-                f"&{inner}.organization_id=eq.{cast.globex}"
-                if inner in _WITH_ORGANIZATION(owner_session)
-                else ""
-            )
+            scope = f"&{inner}.organization_id=eq.{cast.globex}" if inner in scoped else ""
             for path in (f"{outer}?select=*,{inner}(*)", f"{outer}?select=*,{inner}!inner(*){scope}"):
                 answer = callers["owner"].get(path)
                 embedded += answer.status == 200
@@ -121,10 +124,6 @@ def test_embedding_one_resource_in_another_shows_nothing_foreign(
                     found.append((path, answer))
     assert found == []
     assert embedded > 20, "the catalogue has foreign keys, so some embeddings must work"
-
-
-def _WITH_ORGANIZATION(database: Database) -> set[str]:  # noqa: N802
-    return {relation.name for relation in relations(database) if relation.has_organization}
 
 
 def _with_foreign_ids(arguments: Any, names: dict[str, str]) -> Any:
@@ -137,13 +136,18 @@ def _with_foreign_ids(arguments: Any, names: dict[str, str]) -> Any:
 FOREIGN_NAMES = ("acme", "department", "hold", "grant", "transaction", "key_id", "checkout", "member")
 
 
-@pytest.mark.parametrize("name", sorted(MATRIX.functions))
+def _foreign_names(name: str) -> list[str]:
+    """The ids in a function's rightful call for which Globex has one too."""
+    return [own for own in FOREIGN_NAMES if "{" + own + "}" in json.dumps(MATRIX.functions[name].arguments)]
+
+
+@pytest.mark.parametrize("name", sorted(filter(_foreign_names, MATRIX.functions)))
 def test_what_is_foreign_is_answered_as_what_is_not(
     name: str, owner_session: Database, cast: Cast, callers: dict[str, Caller]
 ) -> None:
     """Each function, with ids of Globex and with ids of nobody, one at a time and all together."""
     arguments = MATRIX.functions[name].arguments
-    used = [own for own in FOREIGN_NAMES if "{" + own + "}" in json.dumps(arguments)]
+    used = _foreign_names(name)
     foreign = {own: cast.ids.get(f"foreign_{own}", "") for own in used}
     foreign |= {"acme": str(cast.globex)} if "acme" in used else {}
     foreign |= {"member": str(cast.users["stranger"])} if "member" in used else {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import Callable
@@ -45,11 +47,18 @@ def _other_key(signing_key: SigningKey, cast: Cast, role: str) -> str:
     return jwt.encode(_claims(cast, role=role), key, algorithm="ES256", headers={"kid": signing_key["kid"]})
 
 
+def _with_secret(secret: bytes, header: dict[str, str], claims: dict[str, object]) -> str:
+    """HS256 by hand: the library refuses to make such tokens."""
+    body = _unsigned({"alg": "HS256", "typ": "JWT"} | header, claims).rstrip(".")
+    digest = hmac.new(secret, body.encode(), hashlib.sha256).digest()
+    return f"{body}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
 def _confused(signing_key: SigningKey, cast: Cast) -> str:
     """HS256 with the public key as its secret: the classic confusion of algorithms."""
-    public = jwt.PyJWK.from_dict(dict(signing_key), algorithm="ES256").key.public_key()
-    secret = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return jwt.encode(_claims(cast), secret, algorithm="HS256", headers={"kid": signing_key["kid"]})
+    private = jwt.PyJWK.from_dict(dict(signing_key), algorithm="ES256").key
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return _with_secret(public, {"kid": signing_key["kid"]}, _claims(cast))
 
 
 def _tampered(signing_key: SigningKey, cast: Cast) -> str:
@@ -69,9 +78,7 @@ FORGERIES: dict[str, Callable[[SigningKey, Cast], str]] = {
         {"alg": "none"}, _claims(cast, role="service_role")
     ),
     "algorithms confused": _confused,
-    "an empty secret": lambda key, cast: jwt.encode(
-        _claims(cast), "", algorithm="HS256", headers={"kid": "role-tokens"}
-    ),
+    "an empty secret": lambda key, cast: _with_secret(b"", {"kid": "role-tokens"}, _claims(cast)),
     "tampered with": _tampered,
     "expired": lambda key, cast: user_token(key, cast.users["owner"], exp=int(time.time()) - 120),
     "expired an hour after the epoch": lambda key, cast: user_token(key, cast.users["owner"], exp=3600),
@@ -104,7 +111,7 @@ def test_a_forged_token_is_refused(
         attacker.call("consume_credits", spend),
         attacker.call("grant_credits", {"organization_id": cast.acme, "amount": 1, "source": "promotion"}),
     ]
-    assert {answer.status for answer in answers} <= {401, 403}
+    assert {answer.status for answer in answers} <= {400, 401, 403}
     assert not any(str(cast.acme) in answer.text for answer in answers)
     assert money_digest(owner_session, str(cast.acme), str(cast.globex)) == before
 

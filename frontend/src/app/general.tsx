@@ -2,6 +2,7 @@
 
 import type { ReactNode } from "react";
 import { useBilling, useDepartments, useRights } from "../billing/index.js";
+import { labelOf } from "../billing/labels.js";
 import { Card } from "../billing/ui/card.js";
 import { Badge, EmptyState } from "../billing/ui/feedback.js";
 import { QueryState } from "../billing/ui/query_state.js";
@@ -12,7 +13,6 @@ import type { OrganizationRow } from "./organizations.js";
 export function General({ organization }: { organization: OrganizationRow }): ReactNode {
   const { format } = useBilling();
   const rights = useRights();
-  const roles: Readonly<Record<string, string>> = texts.settings.roles;
   const role = rights.data?.role ?? null;
   return (
     <div className="space-y-4">
@@ -23,7 +23,10 @@ export function General({ organization }: { organization: OrganizationRow }): Re
             label={texts.settings.id}
             value={<code className="text-xs">{organization.organization_id}</code>}
           />
-          <Fact label={texts.settings.role} value={role === null ? texts.loading : (roles[role] ?? role)} />
+          <Fact
+            label={texts.settings.role}
+            value={role === null ? texts.loading : labelOf(texts.settings.roles, role)}
+          />
           <Fact label={texts.settings.created} value={format.date(organization.created_at)} />
         </dl>
       </Card>

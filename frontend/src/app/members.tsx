@@ -2,6 +2,7 @@
 
 import type { ReactNode } from "react";
 import { useBilling, useDepartments, useMembers, useRights } from "../billing/index.js";
+import { labelOf } from "../billing/labels.js";
 import { Card } from "../billing/ui/card.js";
 import { Badge } from "../billing/ui/feedback.js";
 import { QueryState } from "../billing/ui/query_state.js";
@@ -14,7 +15,6 @@ export function Members(): ReactNode {
   const members = useMembers();
   const departments = useDepartments();
   const rights = useRights();
-  const roles: Readonly<Record<string, string>> = texts.settings.roles;
   const columns: Column[] = [
     { key: "member", label: texts.settings.member },
     { key: "role", label: texts.settings.role },
@@ -37,7 +37,7 @@ export function Members(): ReactNode {
                   <code className="text-xs">{row.user_id}</code>{" "}
                   {row.user_id === userId ? <Badge>{texts.settings.you}</Badge> : null}
                 </Cell>
-                <Cell>{roles[row.role] ?? row.role}</Cell>
+                <Cell>{labelOf(texts.settings.roles, row.role)}</Cell>
                 <Cell isSecondary>{departmentName(row.department_id)}</Cell>
                 <Cell isSecondary>{format.date(row.created_at)}</Cell>
               </tr>

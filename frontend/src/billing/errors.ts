@@ -2,6 +2,7 @@
 
 import { z } from "zod/mini";
 import { parseExactJson } from "./exact_json.js";
+import { labelOf } from "./labels.js";
 import type { Messages } from "./messages.js";
 
 /** What the API says about a refused call: `{code, message, details, hint}`, where `details` is JSON as text. */
@@ -82,10 +83,7 @@ function slugOfStatus(status: number): string {
  * @param messages - The texts to choose from.
  */
 export function describeError(error: unknown, messages: Messages): string {
-  const slug = error instanceof BillingError ? error.slug : "unexpected";
-  const texts: Readonly<Record<string, string>> = messages.errors;
-  const text = texts[slug];
-  if (text !== undefined) return text;
-  const hint = error instanceof BillingError ? error.hint : "";
-  return hint === "" ? messages.errors.unexpected : hint;
+  if (!(error instanceof BillingError)) return messages.errors.unexpected;
+  if (Object.hasOwn(messages.errors, error.slug)) return labelOf(messages.errors, error.slug);
+  return error.hint === "" ? messages.errors.unexpected : error.hint;
 }

@@ -1,6 +1,6 @@
 /** Names of cached reads. Their prefixes are what live updates invalidate. */
 
-/** What a read depends on: the ledger moves often, money seldom, tenancy and catalogue hardly ever; `once` is never read again. */
+/** What a read depends on: the ledger moves often, money seldom, tenancy and catalogue hardly ever; live updates leave `once` alone. */
 export type Topic = "ledger" | "money" | "tenancy" | "catalogue" | "once";
 
 /**

@@ -3,15 +3,17 @@
 import { type ReactNode, useState } from "react";
 import { useFormat, useMessages } from "../context.js";
 import { describeError } from "../errors.js";
+import { labelOf } from "../labels.js";
 import { type AgentKeyRow, useAgentKeys, useRevokeAgentKey } from "../queries/keys.js";
 import { useRights } from "../queries/membership.js";
 import { Button } from "../ui/button.js";
 import { Card } from "../ui/card.js";
 import { Dialog } from "../ui/dialog.js";
-import { Badge, EmptyState, Notice, Skeleton } from "../ui/feedback.js";
+import { Badge, EmptyState, Notice } from "../ui/feedback.js";
 import { QueryState } from "../ui/query_state.js";
 import { Cell, type Column, Table } from "../ui/table.js";
 import { CreateAgentKey } from "./create_agent_key.js";
+import { ForRole } from "./for_role.js";
 import { useGroupName } from "./group_names.js";
 
 /** The organization's agent keys, for people who may see them. */
@@ -33,15 +35,9 @@ export function AgentKeys({ className = "" }: { className?: string }): ReactNode
         ) : undefined
       }
     >
-      {rights.data === undefined ? (
-        <QueryState query={rights} skeletonLines={3}>
-          {() => <Skeleton lines={3} label={messages.states.loading} />}
-        </QueryState>
-      ) : rights.data.canSeeKeys ? (
-        <KeyList canManage={canManage} />
-      ) : (
-        <EmptyState title={messages.states.noPermissionTitle} note={messages.states.noPermissionKeys} />
-      )}
+      <ForRole may={(shown) => shown.canSeeKeys} note={messages.states.noPermissionKeys}>
+        {(shown) => <KeyList canManage={shown.canManageKeys} />}
+      </ForRole>
       {isCreating ? <CreateAgentKey onClose={() => setIsCreating(false)} /> : null}
     </Card>
   );
@@ -98,11 +94,10 @@ function KeyEntry({ row, onRevoke }: { row: AgentKeyRow; onRevoke: (() => void) 
   const format = useFormat();
   const nameOf = useGroupName();
   const status = keyStatus(row, Date.now());
-  const windows: Readonly<Record<string, string>> = texts.windows;
   const limit =
     row.spend_limit === null
       ? texts.noLimit
-      : texts.limitOf(format.credits(row.spend_limit), windows[row.spend_window] ?? row.spend_window);
+      : texts.limitOf(format.credits(row.spend_limit), labelOf(texts.windows, row.spend_window));
   return (
     <tr>
       <Cell isRowHeader className="text-left [overflow-wrap:anywhere]">
@@ -123,7 +118,7 @@ function KeyEntry({ row, onRevoke }: { row: AgentKeyRow; onRevoke: (() => void) 
         <Badge tone={status === "active" ? "success" : "neutral"}>{texts[status]}</Badge>
       </Cell>
       {onRevoke === undefined ? null : (
-        <Cell isNumeric className="py-1">
+        <Cell isNumeric isControl>
           {status === "active" ? (
             <Button variant="danger" aria-label={texts.revokeLabel(row.name)} onClick={onRevoke}>
               {texts.revoke}

@@ -3,6 +3,7 @@
 import { type ReactNode, useState } from "react";
 import { useFormat, useMessages } from "../context.js";
 import { creditsForGeometry } from "../credits.js";
+import { labelOf } from "../labels.js";
 import { type DepartmentLimitRow, useDepartmentLimits } from "../queries/limits.js";
 import { useDepartments, useRights } from "../queries/membership.js";
 import { Button } from "../ui/button.js";
@@ -89,13 +90,11 @@ function LimitEntry({
 }): ReactNode {
   const { limits: texts } = useMessages();
   const format = useFormat();
-  const windows: Readonly<Record<string, string>> = texts.windows;
-  const modes: Readonly<Record<string, string>> = texts.modes;
   return (
     <tr>
       <Cell isRowHeader className="text-left">
         <span className="font-medium">{limit.departmentName}</span>
-        <span className="block text-xs text-muted-foreground">{windows[limit.window] ?? limit.window}</span>
+        <span className="block text-xs text-muted-foreground">{labelOf(texts.windows, limit.window)}</span>
       </Cell>
       <Cell className="min-w-28 tabular-nums">
         {limit.amount === 0n ? (
@@ -108,9 +107,9 @@ function LimitEntry({
       <Cell isSecondary className="whitespace-nowrap">
         {limit.resetsAt === null ? texts.neverResets : format.dateTime(limit.resetsAt)}
       </Cell>
-      <Cell isSecondary>{modes[limit.mode] ?? limit.mode}</Cell>
+      <Cell isSecondary>{labelOf(texts.modes, limit.mode)}</Cell>
       {onEdit === undefined ? null : (
-        <Cell isNumeric className="py-1">
+        <Cell isNumeric isControl>
           <Button
             variant="quiet"
             aria-label={texts.editLabel(limit.departmentName)}

@@ -2,6 +2,7 @@
 
 import type { ReactNode } from "react";
 import { useFormat, useMessages } from "../context.js";
+import { labelOf } from "../labels.js";
 import { type InvoiceRow, useInvoices } from "../queries/money.js";
 import { Card } from "../ui/card.js";
 import { Badge, Notice, type Tone } from "../ui/feedback.js";
@@ -72,7 +73,6 @@ function Invoice({ invoice, now }: { invoice: InvoiceRow; now: number }): ReactN
   const { payments: texts } = useMessages();
   const format = useFormat();
   const status = isOverdue(invoice, now) ? "overdue" : invoice.status;
-  const statuses: Readonly<Record<string, string>> = texts.invoiceStatuses;
   const link = invoice.hosted_invoice_url ?? invoice.invoice_pdf;
   const number = invoice.number ?? texts.noCard;
   return (
@@ -82,7 +82,7 @@ function Invoice({ invoice, now }: { invoice: InvoiceRow; now: number }): ReactN
       </Cell>
       <Cell isSecondary>{format.date(invoice.due_date ?? invoice.created_at)}</Cell>
       <Cell>
-        <Badge tone={TONES[status] ?? "neutral"}>{statuses[status] ?? status}</Badge>
+        <Badge tone={TONES[status] ?? "neutral"}>{labelOf(texts.invoiceStatuses, status)}</Badge>
       </Cell>
       <Cell isNumeric>{format.money(invoice.total, invoice.currency)}</Cell>
       <Cell isNumeric isSecondary>

@@ -2,6 +2,7 @@
 
 import { Fragment, type ReactNode, useState } from "react";
 import { useBilling, useFormat, useMessages } from "../context.js";
+import { labelOf } from "../labels.js";
 import { type LedgerRow, useLedger } from "../queries/ledger.js";
 import { useRights } from "../queries/membership.js";
 import { Button } from "../ui/button.js";
@@ -101,8 +102,7 @@ interface LedgerEntryProps {
 function LedgerEntry({ row, isOpen, onToggle }: LedgerEntryProps): ReactNode {
   const { ledger: texts } = useMessages();
   const format = useFormat();
-  const kinds: Readonly<Record<string, string>> = texts.kinds;
-  const kind = kinds[row.kind] ?? row.kind;
+  const kind = labelOf(texts.kinds, row.kind);
   const isAction = row.agent_type !== null && row.action !== null;
   const balanceAfter = format.credits(row.balance_after);
   return (
@@ -132,7 +132,7 @@ function LedgerEntry({ row, isOpen, onToggle }: LedgerEntryProps): ReactNode {
         {balanceAfter}
       </Cell>
       {onToggle === undefined ? null : (
-        <Cell isNumeric className="py-1">
+        <Cell isNumeric isControl>
           <Button variant="quiet" className="px-2" aria-expanded={isOpen} onClick={onToggle}>
             {isOpen ? texts.hideDetails : texts.details}
           </Button>

@@ -2,12 +2,13 @@
 
 import type { ReactNode } from "react";
 import { useFormat, useMessages } from "../context.js";
-import { useRights } from "../queries/membership.js";
+import { labelOf } from "../labels.js";
 import { type PaymentRow, usePayments } from "../queries/money.js";
 import { Card } from "../ui/card.js";
-import { Badge, EmptyState, Skeleton, type Tone } from "../ui/feedback.js";
+import { Badge, EmptyState, type Tone } from "../ui/feedback.js";
 import { QueryState } from "../ui/query_state.js";
 import { Cell, type Column, Table } from "../ui/table.js";
+import { ForRole } from "./for_role.js";
 import { PortalButton } from "./subscription_card.js";
 
 const TONES: Readonly<Record<string, Tone>> = {
@@ -35,18 +36,11 @@ export interface PaymentHistoryProps {
 export function PaymentHistory(props: PaymentHistoryProps): ReactNode {
   const { limit = 50, hasPortal = false, title, actions, className = "" } = props;
   const messages = useMessages();
-  const rights = useRights();
   return (
     <Card title={title ?? messages.payments.title} actions={actions} className={className}>
-      {rights.data === undefined ? (
-        <QueryState query={rights} skeletonLines={3}>
-          {() => <Skeleton lines={3} label={messages.states.loading} />}
-        </QueryState>
-      ) : rights.data.canSeeMoney ? (
-        <Payments limit={limit} hasPortal={hasPortal} />
-      ) : (
-        <EmptyState title={messages.states.noPermissionTitle} note={messages.states.noPermissionMoney} />
-      )}
+      <ForRole may={(rights) => rights.canSeeMoney} note={messages.states.noPermissionMoney}>
+        {() => <Payments limit={limit} hasPortal={hasPortal} />}
+      </ForRole>
     </Card>
   );
 }
@@ -92,7 +86,6 @@ function Payment({ payment }: { payment: PaymentRow }): ReactNode {
   const format = useFormat();
   const at = payment.paid_at ?? payment.created_at;
   const status = payment.disputed ? "disputed" : payment.status;
-  const statuses: Readonly<Record<string, string>> = texts.statuses;
   const isFailed = status === "failed" && payment.failure_message !== null;
   return (
     <tr>
@@ -116,7 +109,7 @@ function Payment({ payment }: { payment: PaymentRow }): ReactNode {
         )}
       </Cell>
       <Cell>
-        <Badge tone={TONES[status] ?? "neutral"}>{statuses[status] ?? status}</Badge>
+        <Badge tone={TONES[status] ?? "neutral"}>{labelOf(texts.statuses, status)}</Badge>
       </Cell>
       <Cell isNumeric className="whitespace-nowrap">
         {format.money(payment.amount, payment.currency)}
@@ -151,8 +144,7 @@ function usePaymentName(payment: PaymentRow): string {
   if (payment.credits !== null && payment.kind !== "subscription") {
     return texts.packOf(format.credits(payment.credits));
   }
-  const kinds: Readonly<Record<string, string>> = texts.kinds;
-  return payment.description === "" ? (kinds[payment.kind] ?? payment.kind) : payment.description;
+  return payment.description === "" ? labelOf(texts.kinds, payment.kind) : payment.description;
 }
 
 function capitalize(text: string): string {

@@ -2,6 +2,7 @@
 
 import type { ReactNode } from "react";
 import { useFormat, useMessages } from "../context.js";
+import { labelOf } from "../labels.js";
 import { useRights } from "../queries/membership.js";
 import { Card } from "../ui/card.js";
 import { Notice } from "../ui/feedback.js";
@@ -56,8 +57,7 @@ function usePaywallText(facts: PaywallFacts): { title: string; note: string } {
         ].join(" "),
       };
     case "limit": {
-      const subjects: Readonly<Record<string, string>> = paywall.limitSubjects;
-      const subject = subjects[facts.subjectType] ?? facts.subjectType;
+      const subject = labelOf(paywall.limitSubjects, facts.subjectType);
       const note = paywall.limitNote(subject, format.credits(facts.used), format.credits(facts.limit));
       const resets = facts.resetsAt === null ? [] : [paywall.limitResets(format.dateTime(facts.resetsAt))];
       return { title: paywall.limitTitle, note: [note, ...resets].join(" ") };

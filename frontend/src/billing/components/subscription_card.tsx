@@ -3,13 +3,14 @@
 import type { ReactNode } from "react";
 import { useFormat, useMessages } from "../context.js";
 import { describeError } from "../errors.js";
+import { labelOf } from "../labels.js";
 import { useOpenPortal } from "../queries/checkout.js";
-import { useRights } from "../queries/membership.js";
 import { type SubscriptionRow, useSubscription } from "../queries/money.js";
 import { Button } from "../ui/button.js";
 import { Card } from "../ui/card.js";
-import { Badge, EmptyState, Notice, Skeleton, type Tone } from "../ui/feedback.js";
+import { Badge, EmptyState, Notice, type Tone } from "../ui/feedback.js";
 import { QueryState } from "../ui/query_state.js";
+import { ForRole } from "./for_role.js";
 import { endOf, nextCharge } from "./subscription_state.js";
 
 const TONES: Readonly<Record<string, Tone>> = {
@@ -24,27 +25,26 @@ const TONES: Readonly<Record<string, Tone>> = {
 /** The organization's plan, for people who may see its money. */
 export function SubscriptionCard({ className = "" }: { className?: string }): ReactNode {
   const messages = useMessages();
-  const rights = useRights();
-  const subscription = useSubscription();
   return (
     <Card title={messages.subscription.title} className={className}>
-      {rights.data === undefined ? (
-        <QueryState query={rights} skeletonLines={3}>
-          {() => <Skeleton lines={3} label={messages.states.loading} />}
-        </QueryState>
-      ) : rights.data.canSeeMoney ? (
-        <QueryState
-          query={subscription}
-          skeletonLines={3}
-          isEmpty={(row) => row === null}
-          empty={<EmptyState title={messages.subscription.none} note={messages.subscription.noneNote} />}
-        >
-          {(row) => (row === null ? null : <Plan subscription={row} />)}
-        </QueryState>
-      ) : (
-        <EmptyState title={messages.states.noPermissionTitle} note={messages.states.noPermissionMoney} />
-      )}
+      <ForRole may={(rights) => rights.canSeeMoney} note={messages.states.noPermissionMoney}>
+        {() => <CurrentPlan />}
+      </ForRole>
     </Card>
+  );
+}
+
+function CurrentPlan(): ReactNode {
+  const { subscription: texts } = useMessages();
+  return (
+    <QueryState
+      query={useSubscription()}
+      skeletonLines={3}
+      isEmpty={(row) => row === null}
+      empty={<EmptyState title={texts.none} note={texts.noneNote} />}
+    >
+      {(row) => (row === null ? null : <Plan subscription={row} />)}
+    </QueryState>
   );
 }
 
@@ -55,14 +55,13 @@ function Plan({ subscription }: { subscription: SubscriptionRow }): ReactNode {
   const price = subscription.unit_amount ?? plan?.unit_amount ?? 0;
   const currency = subscription.currency ?? plan?.currency ?? "usd";
   const isEnding = status === "active" && endOf(subscription) !== null;
-  const statuses: Readonly<Record<string, string>> = texts.status;
   const priceText = format.money(price, currency);
   return (
     <div className="space-y-3 text-sm">
       <div className="flex flex-wrap items-center gap-2">
         <span className="text-lg font-semibold">{plan?.name ?? texts.none}</span>
         <Badge tone={isEnding ? "warning" : (TONES[status] ?? "neutral")}>
-          {isEnding ? texts.canceling : (statuses[status] ?? status)}
+          {isEnding ? texts.canceling : labelOf(texts.status, status)}
         </Badge>
       </div>
       <p className="text-muted-foreground">

@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { answerOf, filled } from "../client.js";
 import { useBilling } from "../context.js";
 import { type MicroCredits, parseCredits } from "../credits.js";
-import { queryKey } from "../query_keys.js";
+import { queryKey, type Topic } from "../query_keys.js";
 
 export type UsageGroup = "agent_type" | "action" | "department" | "member" | "model" | "agent_key";
 
@@ -79,6 +79,11 @@ export function useUsage(period: UsagePeriod, groupBy: UsageGroup | null) {
   });
 }
 
+/** What is over is moved by a refund alone: it is read again when the page is looked at, not with every spend. */
+function topicOf(period: UsagePeriod): Topic {
+  return period.to.getTime() <= Date.now() ? "once" : "ledger";
+}
+
 /** Credits used by one group, or by all groups beyond the largest. */
 export interface UsageShare {
   readonly group: string | null;
@@ -99,7 +104,7 @@ export function useUsageBreakdown(period: UsagePeriod, groupBy: UsageGroup, topN
   const from = period.from.toISOString();
   const to = period.to.toISOString();
   return useQuery({
-    queryKey: queryKey(organizationId, "ledger", "breakdown", from, to, groupBy, topN),
+    queryKey: queryKey(organizationId, topicOf(period), "breakdown", from, to, groupBy, topN),
     queryFn: async ({ signal }): Promise<UsageShare[]> => {
       const rows = await answerOf(
         schema

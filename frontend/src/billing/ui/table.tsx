@@ -17,7 +17,7 @@ function cellClass({
   isNumeric = false,
   isSecondary = false,
 }: Pick<Column, "isNumeric" | "isSecondary">): string {
-  return `${isNumeric ? "text-right tabular-nums" : "text-left"} ${isSecondary ? "hidden sm:table-cell" : ""}`;
+  return `${isNumeric ? "w-px text-right tabular-nums sm:w-auto" : "text-left"} ${isSecondary ? "hidden sm:table-cell" : ""}`;
 }
 
 /** A captioned table; the caption is for screen readers, since a heading stands above. */
@@ -56,14 +56,17 @@ export function Cell({
   isNumeric = false,
   isSecondary = false,
   isRowHeader = false,
+  isControl = false,
   className = "",
   children,
 }: Pick<Column, "isNumeric" | "isSecondary"> & {
   isRowHeader?: boolean;
+  /** Holds a button, whose own height keeps the row's lines in step. */
+  isControl?: boolean;
   className?: string;
   children: ReactNode;
 }): ReactNode {
-  const classes = `py-2.5 pr-3 align-top last:pr-0 ${cellClass({ isNumeric, isSecondary })} ${className}`;
+  const classes = `${isControl ? "py-0.5" : "py-2.5"} pr-3 align-top last:pr-0 ${cellClass({ isNumeric, isSecondary })} ${className}`;
   return isRowHeader ? (
     <th scope="row" className={`font-normal ${classes}`}>
       {children}

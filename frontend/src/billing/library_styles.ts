@@ -1,0 +1,3 @@
+/** Entry that makes the library build write its style sheet. */
+
+import "./styles.css";

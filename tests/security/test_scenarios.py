@@ -1,0 +1,119 @@
+"""The security scenarios of the design, each told as it was seen in the wild, through a real PostgREST."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import uuid4
+
+from tests.security.cast import Cast, make_cast
+from tests.security.catalogue import Database, functions, money_digest
+from tests.security.conftest import CallersOf
+from tests.security.http import Caller
+from tests.security.matrix import Matrix, fill
+
+MATRIX = Matrix.load()
+
+
+def test_an_owner_cannot_write_a_balance(
+    owner_session: Database, cast: Cast, callers: dict[str, Caller]
+) -> None:
+    """The pattern of starters whose users may update their own row of credits."""
+    owner, acme = callers["owner"], cast.acme
+    before = money_digest(owner_session, str(acme))
+    balance = {"organization_id": acme, "balance": 1_000_000}
+    grant = {
+        "organization_id": acme,
+        "source": "promotion",
+        "source_reference": "x",
+        "amount": 1000,
+        "remaining": 1000,
+    }
+    entry = {"organization_id": acme, "sequence": 99, "kind": "grant", "amount": 1000, "balance_after": 1000}
+    answers = [
+        owner.send("PATCH", f"credit_balances?organization_id=eq.{acme}", balance),
+        owner.send("POST", "credit_balances", balance, Prefer="resolution=merge-duplicates"),
+        owner.send("POST", "credit_grants", grant),
+        owner.send("POST", "credit_transactions", entry),
+        owner.send(
+            "POST",
+            "credit_transactions?on_conflict=organization_id,sequence",
+            entry,
+            Prefer="resolution=merge-duplicates",
+        ),
+        owner.send("PATCH", f"organizations?organization_id=eq.{acme}", {"overdraft_limit": 1_000_000}),
+        owner.send("PATCH", f"organizations?organization_id=eq.{acme}", {"test_clock": "2020-01-01"}),
+        owner.send("DELETE", f"credit_usage?organization_id=eq.{acme}"),
+        owner.send("DELETE", f"credit_usage_daily?organization_id=eq.{acme}"),
+        owner.send("PATCH", f"credit_limits?organization_id=eq.{acme}", {"amount": 1_000_000}),
+    ]
+    # A view that nobody can write (55000) is a server error to PostgREST; all else is a plain refusal.
+    assert all(400 <= answer.status < 500 or answer.slug == "55000" for answer in answers), answers
+    assert money_digest(owner_session, str(acme)) == before
+
+
+def test_a_visitor_calls_every_function_in_vain(
+    owner_session: Database, cast: Cast, callers: dict[str, Caller]
+) -> None:
+    before = money_digest(owner_session, str(cast.acme), str(cast.globex))
+    for function in functions(owner_session):
+        constant = {
+            "invitation_token": "x",
+            "promotion_code": "CODE",
+            "package": str(cast.acme),
+            "event": "x",
+        } | cast.ids
+        arguments = fill(
+            MATRIX.functions[function.name].arguments, Cast(cast.acme, cast.globex, cast.users, "", constant)
+        )
+        for body in (arguments, {}):
+            answer = callers["anon"].call(function.name, body)
+            assert answer.status in (401, 403, 404), (function.name, answer)
+            assert str(cast.globex) not in answer.text
+    assert money_digest(owner_session, str(cast.acme), str(cast.globex)) == before
+
+
+def test_another_organization_is_answered_as_none(
+    owner_session: Database, cast: Cast, callers: dict[str, Caller]
+) -> None:
+    spend = {"agent_type": cast.ids["agent_type"], "action": "do", "amount": 1}
+    before = money_digest(owner_session, str(cast.globex))
+    for principal in ("member", "billing", "admin", "owner"):
+        foreign = callers[principal].call("consume_credits", spend | {"organization_id": cast.globex})
+        nowhere = callers[principal].call("consume_credits", spend | {"organization_id": uuid4()})
+        assert foreign.answer == nowhere.answer
+        assert foreign.slug == "not_authorized"
+    embedded = callers["owner"].get(
+        f"organizations?select=*,departments(*),credit_limits(*)&organization_id=eq.{cast.globex}"
+    )
+    assert embedded.body == []
+    counted = callers["owner"].get(
+        f"credit_transactions?organization_id=eq.{cast.globex}", Prefer="count=exact"
+    )
+    assert (counted.body, counted.count) == ([], "0")
+    assert money_digest(owner_session, str(cast.globex)) == before
+
+
+def test_a_caller_without_a_user_is_not_trusted(
+    owner_session: Database, cast: Cast, callers: dict[str, Caller]
+) -> None:
+    """The pattern of a function whose guard takes a null user for the system itself."""
+    before = money_digest(owner_session, str(cast.acme))
+    for arguments in ({"organization_id": cast.acme}, {"organization_id": None}, {}):
+        for name in ("get_credit_balance", "verify_ledger", "create_organization", "leave_organization"):
+            named = arguments | ({"name": "x"} if name == "create_organization" else {})
+            assert callers["anon"].call(name, named).status in (401, 403, 404), name
+    assert money_digest(owner_session, str(cast.acme)) == before
+
+
+def test_a_member_reads_though_the_services_functions_are_closed(
+    owner_session: Database, callers_of: CallersOf
+) -> None:
+    """What policies call must stay executable when everything else is revoked."""
+    cast = make_cast(owner_session)
+    member = callers_of(cast)["member"]
+    rows = member.get("credit_balances?select=balance,available").body
+    assert rows == [{"balance": Decimal("996.000000"), "available": Decimal("991.000000")}]
+    for function in functions(owner_session):
+        if function.roles == {"service_role"}:
+            answer = member.call(function.name, dict.fromkeys(function.arguments))
+            assert (answer.status, answer.slug) == (403, "42501"), function.name
