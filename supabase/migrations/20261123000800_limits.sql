@@ -81,6 +81,53 @@ end
 $$;
 revoke all on function billing_private.applicable_limits(billing_private.spender, text, text, timestamptz) from public;
 
+-- The amount that holds which have ended, and no sweep has booked yet, still count for in a subject's window: what they will give back.
+create function billing_private.ended_holds(
+  p_organization_id uuid, p_subject_type text, p_subject_id text, p_window_start timestamptz, p_window_end timestamptz, p_at timestamptz
+)
+returns numeric
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(sum(h.amount - h.metered), 0)
+  from billing.credit_holds as h
+  where h.organization_id = p_organization_id and h.status = 'open' and h.expires_at <= p_at
+    and h.created_at >= p_window_start and (p_window_end is null or h.created_at < p_window_end)
+    and coalesce(p_subject_id = case p_subject_type
+      when 'organization' then h.organization_id::text
+      when 'department' then h.department_id::text
+      when 'member' then h.user_id::text
+      when 'agent_type' then h.agent_type
+      when 'agent_key' then h.agent_key_id
+      when 'run' then h.run_id
+    end, false)
+$$;
+revoke all on function billing_private.ended_holds(uuid, text, text, timestamptz, timestamptz, timestamptz) from public;
+grant execute on function billing_private.ended_holds(uuid, text, text, timestamptz, timestamptz, timestamptz) to authenticated, service_role;
+
+-- Limits as they are at p_at, whether or not a sweep has booked the holds that ended: for reads, which may not book them.
+create function billing_private.without_ended_holds(
+  p_limits billing_private.applicable_limit[], p_organization_id uuid, p_at timestamptz
+)
+returns billing_private.applicable_limit[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_place integer;
+begin
+  for v_place in 1 .. coalesce(cardinality(p_limits), 0) loop
+    p_limits[v_place].used := p_limits[v_place].used - billing_private.ended_holds(
+      p_organization_id, p_limits[v_place].subject_type, p_limits[v_place].subject_id, p_limits[v_place].window_start,
+      p_limits[v_place].resets_at, p_at);
+  end loop;
+  return p_limits;
+end
+$$;
+revoke all on function billing_private.without_ended_holds(billing_private.applicable_limit[], uuid, timestamptz) from public;
+
 -- What the first limit that refuses would answer, or null when all let the amount pass. Hard limits refuse; soft ones never do.
 create function billing_private.blocking_limit(p_limits billing_private.applicable_limit[], p_amount numeric)
 returns jsonb

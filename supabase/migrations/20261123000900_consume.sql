@@ -88,8 +88,8 @@ return (null, 402, 'insufficient_credits', jsonb_build_object(
 ))::billing_private.spend_outcome;
 revoke all on function billing_private.refuse_insufficient(uuid, numeric, numeric, numeric, numeric) from public;
 
--- Books one consumption, or says why not. Under the lock. Order: replay, standing of caller and organization, sweep when due, limits, grants,
--- the row, the counters. A refusal writes nothing of the spend (what had fallen due stays swept).
+-- Books one consumption, or says why not. Under the lock. Order: replay, standing of caller and organization, sweep when due (a hold that has
+-- ended no longer counts against limits), limits, grants, the row, the counters. A refusal writes nothing of the spend (what had fallen due stays swept).
 --
 -- The fast path touches no grant: while the tail's head is not stale (now < turn_at), suffices, and was found for this caller's scope, the
 -- spend is one inserted row. Otherwise the head turns: it is written back, what fell due is booked, and grants are taken in burn-down order.
@@ -108,6 +108,7 @@ declare
   v_limits billing_private.applicable_limit[];
   v_blocking jsonb;
   v_now timestamptz;
+  v_is_stale boolean;
   v_available numeric;
   v_left numeric := p_quote.amount;
   v_take numeric;
@@ -143,6 +144,11 @@ begin
   v_tail := billing_private.ledger_tail(p_spender.organization_id);
   v_now := greatest(billing_private.ledger_now(v_organization.test_clock), v_tail.created_at);
 
+  v_is_stale := v_tail.head_grant_id is null or v_now >= v_tail.turn_at;
+  if v_is_stale then
+    v_tail := billing_private.settle(v_tail, v_now);
+  end if;
+
   v_limits := billing_private.applicable_limits(p_spender, p_request.agent_type, p_request.run_id, v_now);
   if v_limits is not null then
     v_blocking := billing_private.blocking_limit(v_limits, p_quote.amount);
@@ -152,7 +158,7 @@ begin
   end if;
 
   v_debt := v_tail.debt_after;
-  if v_tail.head_grant_id is not null and v_now < v_tail.turn_at and v_tail.head_available >= v_left
+  if not v_is_stale and v_tail.head_available >= v_left
     and v_tail.balance_after - v_tail.held_after + v_organization.overdraft_limit >= v_left
     and (
       not v_tail.has_scoped_grants
@@ -165,8 +171,7 @@ begin
     v_grant_ids := null;
     v_grant_amounts := null;
   else
-    v_tail := billing_private.settle(v_tail, v_now);
-    v_debt := v_tail.debt_after;
+    v_tail := billing_private.write_back_head(v_tail);
     -- Decide before anything is taken: walk the grants, remember what each would pay, stop at the first that has something left.
     for v_grant in
       select g.* from billing_private.burn_down(p_spender.organization_id, p_spender.department_id, p_request.agent_type) as g
@@ -358,7 +363,8 @@ begin
   v_tail := billing_private.ledger_tail(v_spender.organization_id);
   v_now := greatest(v_now, v_tail.created_at);
   v_balance := billing_private.wallet_at(v_tail, v_now);
-  v_limits := billing_private.applicable_limits(v_spender, v_request.agent_type, v_request.run_id, v_now);
+  v_limits := billing_private.without_ended_holds(
+    billing_private.applicable_limits(v_spender, v_request.agent_type, v_request.run_id, v_now), v_spender.organization_id, v_now);
 
   v_check.amount := v_quote.amount;
   v_check.available := greatest(0, least(

@@ -163,8 +163,8 @@ select
   l.mode,
   l.timezone,
   l.alert_at,
-  coalesce(c.used, 0)::numeric as used,
-  greatest(l.amount - coalesce(c.used, 0), 0)::numeric as remaining,
+  u.used,
+  greatest(l.amount - u.used, 0)::numeric as remaining,
   nullif(w.window_start, '-infinity') as window_start,
   billing_private.window_end(l.limit_window, l.timezone, w.now) as resets_at
 from billing.credit_limits as l
@@ -176,6 +176,11 @@ cross join lateral (
 ) as w
 left join billing_private.credit_limit_counters as c
   on c.organization_id = l.organization_id and c.limit_id = l.id and c.window_start = w.window_start
+cross join lateral (
+  select coalesce(c.used, 0)::numeric - billing_private.ended_holds(
+    l.organization_id, l.subject_type, l.subject_id, w.window_start, billing_private.window_end(l.limit_window, l.timezone, w.now), w.now
+  ) as used
+) as u
 where l.subject_type = 'department';
 revoke all on table billing.department_credit_limits from public, anon, authenticated, service_role;
 grant select on table billing.department_credit_limits to authenticated, service_role;

@@ -16,7 +16,7 @@ def violations(page: Page) -> list[str]:
     """Run axe-core on the page as it stands and return what breaks a rule, one line each."""
     page.evaluate(_AXE.read_text())
     found: dict[str, Any] = page.evaluate(
-        "rules => window.axe.run(document, {runOnly: {type: 'tag', values: rules}, resultTypes: ['violations']})",
+        "rules => axe.run(document, {runOnly: {type: 'tag', values: rules}, resultTypes: ['violations']})",
         _RULES,
     )
     return [
@@ -27,6 +27,12 @@ def violations(page: Page) -> list[str]:
 
 
 def sideways_overflow(page: Page) -> int:
-    """Return by how many pixels the page is wider than the window (0: nothing to scroll sideways)."""
-    width: int = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    return max(width, 0)
+    """Return by how many pixels the page, or any section of it, is too wide (0: nothing is cut off)."""
+    width: int = page.evaluate(
+        """() => {
+            const sections = [...document.querySelectorAll("section")];
+            const beyond = sections.map((section) => section.scrollWidth - section.clientWidth);
+            return Math.max(0, document.documentElement.scrollWidth - window.innerWidth, ...beyond);
+        }"""
+    )
+    return width

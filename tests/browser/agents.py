@@ -1,4 +1,4 @@
-"""The two example agents in a process of their own, as somebody would run them: with an agent key and nothing else."""
+"""The two example agents in a process of their own, with an agent key and nothing else."""
 
 from __future__ import annotations
 

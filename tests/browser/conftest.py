@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: Chromium, a page that watches its console, people with organizations of their own."""
+"""Fixtures of the browser tests: Chromium, pages that watch their console, people with an organization."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
@@ -87,21 +87,42 @@ def complaints() -> Iterator[Complaints]:
     assert heard.texts == []
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a browser shows the page: by default on a desktop, in the light.
+
+    Attributes:
+        width: of the window, in CSS pixels.
+        height: likewise.
+        color_scheme: what the person has set their system to.
+        reduced_motion: likewise.
+    """
+
+    width: int = 1280
+    height: int = 900
+    color_scheme: Literal["light", "dark"] = "light"
+    reduced_motion: Literal["reduce", "no-preference"] = "no-preference"
+
+
+DESKTOP = Look()
+
+
 @pytest.fixture
 def new_site(
     browser: Browser, stack: StackUnderTest, complaints: Complaints, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., Site]]:
-    """Returns a function that opens the front end in a browser context of its own.
-
-    Its arguments are those of Playwright's `new_context` (viewport, color_scheme, …).
-    """
+    """Returns a function that opens the front end in a browser context of its own, in a `Look`."""
     folder = artifacts_directory() / request.node.name
     shutil.rmtree(folder, ignore_errors=True)
     with ExitStack() as contexts:
 
-        def open_site(**options: object) -> Site:
-            settings = {"viewport": {"width": 1280, "height": 900}, "locale": "en-US", **options}
-            context: BrowserContext = browser.new_context(**settings)
+        def open_site(look: Look = DESKTOP) -> Site:
+            context: BrowserContext = browser.new_context(
+                viewport={"width": look.width, "height": look.height},
+                color_scheme=look.color_scheme,
+                reduced_motion=look.reduced_motion,
+                locale="en-US",
+            )
             contexts.callback(context.close)
             context.set_default_timeout(SLOW_MS)
             page = context.new_page()
@@ -154,7 +175,7 @@ def new_member(new_user: Callable[[], User]) -> Callable[..., User]:
 
 @pytest.fixture
 def new_owner(site: Site, new_organization: Callable[..., Organization]) -> Callable[..., Owner]:
-    """Returns a function that signs the owner of a fresh organization in; its argument `credits` is granted first."""
+    """Returns a function that signs the owner of a fresh organization in; `credits` are granted first."""
 
     def make(credits: int | str = 0) -> Owner:  # noqa: A002 - the domain's word
         organization = new_organization(credits)

@@ -1,4 +1,4 @@
-"""Every main state of the page: no accessibility violation, nothing to scroll sideways at 320 px, light and dark; screenshots are kept."""
+"""Every main state of the page, light and dark, wide and 320 px narrow: accessible, nothing cut off."""
 
 from __future__ import annotations
 
@@ -11,30 +11,26 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.accessibility import sideways_overflow, violations
-from tests.browser.conftest import Owner
+from tests.browser.conftest import DESKTOP, Look, Owner
 from tests.browser.places import SLOW_MS, Site
 from tests.conftest import PASSWORD, Organization
 
-WIDE = {"width": 1280, "height": 900}
-NARROW = {"width": 320, "height": 640}
 LOOKS = [
-    pytest.param({"viewport": WIDE, "color_scheme": "light"}, id="wide-light"),
-    pytest.param({"viewport": WIDE, "color_scheme": "dark"}, id="wide-dark"),
-    pytest.param({"viewport": NARROW, "color_scheme": "light", "reduced_motion": "reduce"}, id="narrow-light"),
-    pytest.param({"viewport": NARROW, "color_scheme": "dark"}, id="narrow-dark"),
+    pytest.param(DESKTOP, id="wide-light"),
+    pytest.param(Look(color_scheme="dark"), id="wide-dark"),
+    pytest.param(Look(width=320, height=640, reduced_motion="reduce"), id="narrow-light"),
+    pytest.param(Look(width=320, height=640, color_scheme="dark"), id="narrow-dark"),
 ]
-ACTIONS = (
+ACTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("VisualPostCreatorAgent", "find_background_image", {}),
     ("QAAgent", "answer_question", {"quantities": {"input_tokens": 1234, "output_tokens": 80}}),
     ("TestAgent", "test", {"amount": "3.141593"}),
 )
 
 
-
-
 @dataclass(frozen=True)
 class Inspection:
-    """Looks at one state of the page after the other; what is wrong with any of them is told at the end, together.
+    """Looks at one state of the page after the other; what is wrong is told at the end, together.
 
     Attributes:
         site: the page.
@@ -56,18 +52,20 @@ class Inspection:
 
 @pytest.fixture
 def busy(new_organization: Callable[..., Organization]) -> Organization:
-    """An organization with some of everything: grants, use by three agents, a department with a limit, keys."""
+    """An organization with some of everything: grants, use, a department with a limit, keys."""
     made = new_organization(200)
     organization_id = str(made.organization_id)
     call = made.owner.client.rpc
-    department: Any = call("create_department", {"organization_id": organization_id, "name": "Marketing"}).execute().data
+    marketing = {"organization_id": organization_id, "name": "Marketing"}
+    department: Any = call("create_department", marketing).execute().data
     limit = {"subject_type": "department", "subject_id": department["id"], "amount": "50", "window": "month"}
     call("set_credit_limit", {**limit, "organization_id": organization_id}).execute()
     made.grant(40, "promotion", expires_at="2099-01-01T00:00:00Z")
     for agent_type, action, more in ACTIONS:
         arguments = {"agent_type": agent_type, "action": action, "run_id": "run-1", **more}
         call("consume_credits", {**arguments, "department_id": department["id"]}).execute()
-    keys = [{"name": "Support bot, production"}, {"name": "Nightly", "spend_limit": "100", "spend_window": "day"}]
+    capped = {"spend_limit": "100", "spend_window": "day"}
+    keys = [{"name": "Support bot, production"}, {"name": "Nightly", **capped}]
     for key in keys:
         call("create_agent_key", {"organization_id": organization_id, **key}).execute()
     return made
@@ -76,16 +74,17 @@ def busy(new_organization: Callable[..., Organization]) -> Organization:
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.timeout(240)
 def test_every_section_is_accessible_and_fits(
-    new_site: Callable[..., Site], busy: Organization, look: dict[str, Any]
+    new_site: Callable[..., Site], busy: Organization, look: Look
 ) -> None:
-    site = new_site(**look)
+    site = new_site(look)
     inspection = Inspection(site)
     site.open()
     expect(site.page.get_by_role("heading", name="Sign in")).to_be_visible()
     inspection.see("01-sign-in")
     site.sign_in(busy.owner.email, PASSWORD)
     expect(site.available).to_be_visible()
-    expect(site.card("Usage, last 30 days").get_by_role("img", name="Credits used a day")).to_be_visible(timeout=SLOW_MS)
+    chart = site.card("Usage, last 30 days").get_by_role("img", name="Credits used a day")
+    expect(chart).to_be_visible(timeout=SLOW_MS)
     inspection.see("02-overview")
 
     site.section("Usage")
@@ -132,9 +131,9 @@ def test_every_section_is_accessible_and_fits(
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_an_empty_organization_and_a_left_checkout_are_accessible_and_fit(
-    new_site: Callable[..., Site], new_organization: Callable[..., Organization], look: dict[str, Any]
+    new_site: Callable[..., Site], new_organization: Callable[..., Organization], look: Look
 ) -> None:
-    site = new_site(**look)
+    site = new_site(look)
     inspection = Inspection(site)
     organization = new_organization()
     site.sign_in(organization.owner.email, PASSWORD)
@@ -177,7 +176,8 @@ def test_the_download_holds_the_figures_of_the_chart(
     with site.page.expect_download() as started:
         site.page.get_by_role("button", name="Download CSV").click()
     lines = started.value.path().read_text().splitlines()
-    assert re.fullmatch(r"credit-usage-\d{4}-\d\d-\d\d-to-\d{4}-\d\d-\d\d\.csv", started.value.suggested_filename)
+    name = started.value.suggested_filename
+    assert re.fullmatch(r"credit-usage-\d{4}-\d\d-\d\d-to-\d{4}-\d\d-\d\d\.csv", name)
     assert lines[0] == "Day (UTC),Group,Credits"
     assert [line.split(",")[1:] for line in lines[1:]] == [
         ["VisualPostCreatorAgent", "25"],

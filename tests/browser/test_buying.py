@@ -74,10 +74,16 @@ def test_leaving_the_checkout_leads_back_and_says_that_nothing_was_bought(
 def test_coming_back_before_the_payment_is_booked_shows_no_balance_until_it_is(
     new_owner: Callable[..., Owner],
 ) -> None:
-    """The browser is made to see our rows as they are before the webhook and the worker have booked anything."""
+    """The browser is made to see our rows as they are before the webhook or the worker books anything."""
     site = new_owner().site
     held_back: list[Route] = []
-    unpaid = {"id": "0", "status": "open", "mode": "payment", "credits": "500.000000", "url": None}
+    unpaid: dict[str, object] = {
+        "id": "0",
+        "status": "open",
+        "mode": "payment",
+        "credits": "500.000000",
+        "url": None,
+    }
     site.page.route("**/workers/v1/fulfil_checkout", lambda route: held_back.append(route))
     site.page.route("**/rest/v1/checkout_sessions?*", lambda route: _answer_row(route, unpaid))
     site.page.route("**/rest/v1/payments?*", lambda route: _answer_row(route, None))
@@ -133,8 +139,10 @@ def test_a_double_click_on_buy_opens_one_checkout(new_owner: Callable[..., Owner
     site = owner.site
     site.page.get_by_role("button", name=re.compile(r"^Buy 500 credits for ")).dblclick()
     expect(site.page.get_by_test_id("pay")).to_be_visible(timeout=SLOW_MS)
-    rows = owner.organization.service.table("checkout_sessions").select("id").eq(
-        "organization_id", str(owner.organization.organization_id)
+    rows = (
+        owner.organization.service.table("checkout_sessions")
+        .select("id")
+        .eq("organization_id", str(owner.organization.organization_id))
     )
     assert len(rows.execute().data) == 1
 

@@ -27,7 +27,8 @@ def test_with_realtime_a_spend_shows_before_any_poll_would(new_owner: Callable[.
     expect(site.available).to_have_text("100")
     _spend(owner.organization, "1.5")
     expect(site.available).to_have_text("98.5", timeout=BROADCAST_MS)
-    expect(site.card("Recent activity").get_by_role("row", name=re.compile("TestAgent"))).to_contain_text("98.5")
+    row = site.card("Recent activity").get_by_role("row", name=re.compile("TestAgent"))
+    expect(row).to_contain_text("98.5")
 
 
 def test_a_burst_of_spends_ends_at_the_last_figure(new_owner: Callable[..., Owner]) -> None:
@@ -80,7 +81,8 @@ def test_a_section_that_fails_says_so_and_recovers_by_its_button(
     site: Site, new_organization: Callable[..., Organization], complaints: Complaints
 ) -> None:
     organization = new_organization(75)
-    site.page.route("**/rest/v1/payments?*", lambda route: route.fulfill(status=500, json={"message": "broken"}))
+    broken = {"message": "broken"}
+    site.page.route("**/rest/v1/payments?*", lambda route: route.fulfill(status=500, json=broken))
     site.sign_in(organization.owner.email, PASSWORD)
     payments = site.card("Recent payments")
     expect(payments.get_by_role("alert")).to_contain_text("This could not be loaded", timeout=SLOW_MS)

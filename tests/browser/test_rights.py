@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Owner
+from tests.browser.conftest import Complaints
 from tests.browser.places import Site
 from tests.conftest import ACME, PASSWORD, Organization, User
 
@@ -30,6 +31,7 @@ def test_a_member_sees_the_balance_and_their_own_use_but_no_money(
     member.client.rpc("consume_credits", arguments).execute()
     site.sign_in(member.email, PASSWORD)
     expect(site.available).to_have_text("117")
+    expect(site.card("Credit balance")).not_to_contain_text("7-day average")
     expect(site.card("Plan")).to_contain_text("Not visible to your role")
     expect(site.page.get_by_role("button", name=re.compile("^Buy"))).to_have_count(0)
     expect(site.card("Usage, last 30 days")).to_contain_text("Credits used3")
@@ -82,8 +84,9 @@ def test_a_person_of_two_organizations_switches_between_them(
     site: Site, organization: Organization, new_organization: Callable[..., Organization]
 ) -> None:
     other = new_organization(5)
-    arguments = {"organization_id": str(other.organization_id), "email": organization.owner.email, "role": "admin"}
-    invitation = other.owner.client.rpc("invite_member", arguments).execute().data
+    named = {"organization_id": str(other.organization_id), "email": organization.owner.email}
+    arguments = {**named, "role": "admin"}
+    invitation: Any = other.owner.client.rpc("invite_member", arguments).execute().data
     organization.owner.client.rpc("accept_invitation", {"token": invitation["token"]}).execute()
     site.sign_in(organization.owner.email, PASSWORD)
     switcher = site.page.get_by_label("Organization", exact=True)
@@ -96,7 +99,7 @@ def test_a_person_of_two_organizations_switches_between_them(
 
 
 def test_a_wrong_password_is_said_in_words_and_signing_out_ends_the_session(
-    site: Site, organization: Organization, complaints: object
+    site: Site, organization: Organization, complaints: Complaints
 ) -> None:
     site.open()
     site.page.get_by_label("E-mail").fill(organization.owner.email)
@@ -104,7 +107,7 @@ def test_a_wrong_password_is_said_in_words_and_signing_out_ends_the_session(
     site.page.get_by_role("button", name="Sign in", exact=True).click()
     expect(site.page.get_by_role("alert")).to_have_text("E-mail or password is wrong.")
     site.shoot("01-wrong-password")
-    complaints.texts.clear()  # type: ignore[attr-defined]
+    complaints.texts.clear()
     site.sign_in(organization.owner.email, PASSWORD)
     site.page.get_by_role("button", name="Sign out").click()
     expect(site.page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()

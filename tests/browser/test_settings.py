@@ -34,7 +34,8 @@ def test_a_key_revoked_on_the_page_is_refused_from_the_next_call_on(
     expect(dialog).to_contain_text("refused from the next call on")
     site.shoot("01-revoking")
     dialog.get_by_role("button", name="Revoke key").click()
-    expect(site.card("Agent keys").get_by_role("row", name=re.compile("Nightly reports"))).to_contain_text("Revoked")
+    row = site.card("Agent keys").get_by_role("row", name=re.compile("Nightly reports"))
+    expect(row).to_contain_text("Revoked")
     with pytest.raises(APIError) as refusal:
         _spend(stack, key, "1")
     assert refusal.value.message == "agent_key_invalid"

@@ -42,7 +42,8 @@ def test_an_owner_buys_credits_and_watches_two_agents_spend_them_until_they_are_
     site.page.get_by_role("button", name="Back to billing").click()
     expect(site.available).to_have_text("500")
     expect(site.paywall).to_have_count(0)
-    expect(site.card("Recent payments").get_by_role("row", name=re.compile(r"\$10\.00"))).to_contain_text("Paid")
+    payment = site.card("Recent payments").get_by_role("row", name=re.compile(r"\$10\.00"))
+    expect(payment).to_contain_text("Paid")
     site.shoot("04-five-hundred-credits")
 
     agent_key = site.create_agent_key("Support bot, production")
@@ -74,5 +75,6 @@ def test_an_owner_buys_credits_and_watches_two_agents_spend_them_until_they_are_
     site.open(f"{address.path}?{address.query}")
     expect(site.paywall).to_be_visible()
     expect(site.paywall.get_by_role("button", name=re.compile("^Buy 500 credits for"))).to_be_visible()
-    expect(site.card("Recent activity").get_by_role("row", name=re.compile("VisualPostCreatorAgent"))).not_to_have_count(0)
+    activity = site.card("Recent activity").get_by_role("row", name=re.compile("VisualPostCreatorAgent"))
+    expect(activity).not_to_have_count(0)
     site.shoot("07-paywall-after-the-refusal")

@@ -7,7 +7,10 @@ import sys
 import time
 
 import httpx
+from postgrest.exceptions import APIError
+from supabase_auth.errors import AuthError
 
+from tallybase import TallybaseError
 from tests.conftest import StackUnderTest
 from tests.demo import buying, doors, spending
 from tests.demo.company import Company, plain
@@ -25,7 +28,7 @@ def main() -> int:
     tell, began = Narrator(), time.monotonic()
     try:
         _tell_story(Company(stack), tell)
-    except (UnmetError, AssertionError, httpx.HTTPError) as reason:
+    except (UnmetError, AssertionError, httpx.HTTPError, TallybaseError, AuthError, APIError) as reason:
         tell.give_up(str(reason) or type(reason).__name__)
         return 1
     tell.finish(time.monotonic() - began)

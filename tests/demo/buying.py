@@ -26,16 +26,17 @@ def buy_500(company: Company, tell: Narrator) -> str:
     event = deliveries.event_of(session["session_id"])
     tell.say(f"webhook: {event['type']} {event['id']}, signed, delivered: {_delivery(company, event['id'])}")
     tell.claim(f"the balance is {plain(company.balance)}", company.balance, 500)
-    (payment,) = company.rows("payments")
+    payments, grants = company.rows("payments"), company.rows("credit_grants")
+    tell.claim("there is one payment and one grant", (len(payments), len(grants)), (1, 1))
+    payment, grant = payments[0], grants[0]
     tell.claim(
-        f"one payment: {payment['status']}, {payment['amount']} {payment['currency']} (in cents), "
+        f"payment: {payment['status']}, {payment['amount']} {payment['currency']} (in cents), "
         f"{payment['card_brand']} {payment['card_last4']}",
         (payment["status"], payment["amount"], payment["currency"], payment["card_last4"]),
         ("succeeded", 1000, "usd", "4242"),
     )
-    (grant,) = company.rows("credit_grants")
     tell.claim(
-        f"one grant: {plain(grant['amount'])} credits, source {grant['source']}",
+        f"grant: {plain(grant['amount'])} credits, source {grant['source']}",
         (grant["amount"], grant["source_reference"]),
         (500, session["session_id"]),
     )

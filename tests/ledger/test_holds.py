@@ -269,6 +269,32 @@ def test_a_hold_counts_against_limits_when_taken(story: Story) -> None:
     story.consume(1).refused(402, "limit_exceeded")
 
 
+def test_an_ended_hold_counts_no_more_whether_or_not_a_job_ran(
+    story: Story, database: psycopg.Connection[Any]
+) -> None:
+    story.grant(200)
+    department = story.api.call(
+        "create_department", organization_id=story.organization_id, name="R&D"
+    ).accepted()
+    story.api.call(
+        "set_credit_limit", subject_type="department", subject_id=department["id"], amount=100, window="day"
+    ).accepted()
+    _hold(story, 80, department_id=department["id"]).accepted()
+    story.set_clock_only(day(0) + 20 * MINUTE, database)
+    (limit,) = story.api.select(f"department_credit_limits?department_id=eq.{department['id']}").accepted()
+    assert (limit["used"], limit["remaining"]) == (0, 100)
+    quote = story.api.call(
+        "check_credits",
+        agent_type="TestAgent",
+        action="test",
+        amount=100,
+        organization_id=story.organization_id,
+        department_id=department["id"],
+    ).accepted()
+    assert quote["allowed"] is True
+    story.consume(100, department_id=department["id"]).accepted()
+
+
 def test_holds_of_another_key_are_not_found(
     stack: StackUnderTest, new_organization: Callable[..., Organization], service_api: LedgerApi
 ) -> None:

@@ -1,1 +1,1 @@
-"""Who may do what, tried over HTTP: the access matrix, isolation of tenants, and the attacks that must fail."""
+"""Who may do what, over HTTP: the access matrix, isolation of tenants, attacks that must fail."""

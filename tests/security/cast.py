@@ -1,9 +1,10 @@
-"""The people of the attacks: two organizations with every kind of principal and rows in every table, made in one transaction."""
+"""The people of the attacks: two organizations with every kind of principal and rows in every table."""
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +12,8 @@ from psycopg.types.json import Jsonb
 
 from tests.security.catalogue import Database
 
-#: Everybody who may call, as the access matrix names them. All but the first, the agent and the service are people.
+_HERE = Path(__file__).parent
+#: Everybody who may call, as the access matrix names them. All but anon, agent and service are people.
 PRINCIPALS = (
     "anon",
     "stranger",
@@ -43,7 +45,7 @@ class Cast:
         globex: the organization whose owner is the stranger.
         users: principal → user id.
         agent_key: the agent's key, of Acme.
-        ids: everything else that calls name: departments, a grant, a hold, a transaction of the department and so on.
+        ids: everything else that calls name: departments, a grant, a hold, a transaction and so on.
     """
 
     acme: UUID
@@ -82,8 +84,8 @@ def _person(database: Database, name: str) -> UUID:
     user_id = uuid4()
     database.execute(
         """
-        insert into auth.users (instance_id, id, aud, role, email, email_confirmed_at, raw_app_meta_data, raw_user_meta_data,
-          created_at, updated_at)
+        insert into auth.users (instance_id, id, aud, role, email, email_confirmed_at, raw_app_meta_data,
+          raw_user_meta_data, created_at, updated_at)
         values ('00000000-0000-0000-0000-000000000000', %s, 'authenticated', 'authenticated', %s, now(), '{}',
           '{"role": "owner"}', now(), now())
         """,
@@ -93,7 +95,7 @@ def _person(database: Database, name: str) -> UUID:
 
 
 def _one(database: Database, query: str, *parameters: object) -> Any:
-    row = database.execute(query, parameters).fetchone()  # type: ignore[arg-type]
+    row = database.execute(query, parameters).fetchone()
     assert row is not None
     return next(iter(row.values()))
 
@@ -115,7 +117,8 @@ def _settle_acme(database: Database, cast: Cast) -> None:
         if name != "owner":
             bound = cast.ids["department"] if name == "department_member" else None
             database.execute(
-                "insert into billing.organization_members (organization_id, user_id, role, department_id) values (%s, %s, %s, %s)",
+                "insert into billing.organization_members (organization_id, user_id, role, department_id) "
+                "values (%s, %s, %s, %s)",
                 (acme, users[name], role, bound),
             )
     database.execute("select billing.remove_member(%s, %s)", (acme, users["former_member"]))
@@ -177,23 +180,7 @@ def _speak(database: Database, cast: Cast, name: str) -> None:
     database.execute("select set_config('role', %s, true)", (role,))
 
 
-_FURNITURE = """
-insert into billing.customers (organization_id, stripe_customer_id, email) values (%(o)s, 'cus_' || %(n)s, 'pays@security.test');
-insert into billing_private.customer_claims (organization_id, livemode, name) values (%(o)s, false, 'x');
-insert into billing.subscriptions (organization_id, status, stripe_subscription_id) values (%(o)s, 'active', 'sub_' || %(n)s);
-insert into billing.checkout_sessions (organization_id, id, mode, status, name, package_id, stripe_session_id, created_by)
-  select %(o)s, %(checkout)s, 'payment', 'open', 'x', p.id, 'cs_' || %(n)s, %(owner)s from billing.credit_packages as p limit 1;
-insert into billing.payments (organization_id, kind, status, amount, currency, stripe_payment_intent_id)
-  values (%(o)s, 'package', 'succeeded', 1000, 'usd', 'pi_' || %(n)s);
-insert into billing.invoices (organization_id, stripe_invoice_id, status, currency, amount_due, total) values (%(o)s, 'in_' || %(n)s, 'paid', 'usd', 1, 1);
-insert into billing.payment_methods (organization_id, stripe_payment_method_id, type) values (%(o)s, 'pm_' || %(n)s, 'card');
-insert into billing.auto_topups (organization_id, threshold) values (%(o)s, 5);
-insert into billing.notifications (organization_id, kind) values (%(o)s, 'limit_passed');
-insert into billing.notification_channels (organization_id, kind, target) values (%(o)s, 'email', 'told@security.test');
-insert into billing.credit_approvals (organization_id, limit_id, required, window_start, agent_type, action, user_id, created_at)
-  select l.organization_id, l.id, 5, now(), 'x', 'do', u.id, now()
-  from billing.credit_limits as l, unnest(%(askers)s::uuid[]) as u (id) where l.organization_id = %(o)s and l.subject_type = 'organization';
-"""
+_FURNITURE = (_HERE / "sql/furniture.sql").read_text()
 
 
 def _furnish(database: Database, cast: Cast, organization: UUID) -> None:
@@ -211,6 +198,6 @@ def _furnish(database: Database, cast: Cast, organization: UUID) -> None:
     }
     for statement in _FURNITURE.split(";\n"):
         if statement.strip():
-            database.execute(statement, parameters)  # type: ignore[arg-type]
+            database.execute(statement, parameters)
     database.execute("select billing.invite_member(%s, 'invited@security.test', 'member')", (organization,))
     database.execute("select billing_private.fold_usage(%s)", (organization,))

@@ -35,7 +35,7 @@ class Answer:
 
     @property
     def slug(self) -> str:
-        """The refusal's slug, or the SQLSTATE where the database refused before any function; '' for no refusal."""
+        """The refusal's slug, the SQLSTATE where the database refused before any function, or ''."""
         body = self.body if self.status >= 400 else None
         if not isinstance(body, dict):
             return ""

@@ -15,7 +15,7 @@ from tests.security.catalogue import Function
 
 PATH = Path(__file__).with_name("access_matrix.toml")
 #: Which API role a principal arrives as.
-API_ROLES = {name: "authenticated" for name in PRINCIPALS} | {
+API_ROLES = dict.fromkeys(PRINCIPALS, "authenticated") | {
     "anon": "anon",
     "agent": "anon",
     "service": "service_role",

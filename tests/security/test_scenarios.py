@@ -65,7 +65,8 @@ def test_a_visitor_calls_every_function_in_vain(
         arguments = fill(
             MATRIX.functions[function.name].arguments, Cast(cast.acme, cast.globex, cast.users, "", constant)
         )
-        for body in (arguments, {}):
+        bodies: tuple[dict[str, object], ...] = (arguments, {})
+        for body in bodies:
             answer = callers["anon"].call(function.name, body)
             assert answer.status in (401, 403, 404), (function.name, answer)
             assert str(cast.globex) not in answer.text

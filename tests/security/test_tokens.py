@@ -1,4 +1,4 @@
-"""A token is believed only if the project's auth server signed it, for as long as it said, and only for whom it names."""
+"""A token is believed only if the project's auth server signed it, as long as it lasts, for whom it names."""
 
 from __future__ import annotations
 

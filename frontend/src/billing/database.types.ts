@@ -169,14 +169,14 @@ isOneToOne: false
                   ]
                 },"credit_holds": {
                   Row: {
-                    "action": string,"agent_key_id": string | null,"agent_type": string,"amount": number,"capture_transaction_id": string | null,"captured_amount": number | null,"created_at": string,"department_id": string | null,"expires_at": string,"grant_amounts": (number)[],"grant_ids": (string)[],"id": string,"idempotency_key": string | null,"metadata": NonNullable<Json>,"metered": number,"organization_id": string,"price_ids": (number)[] | null,"quantities": Json | null,"resolved_at": string | null,"run_id": string | null,"status": string,"uncollected_amount": number,"user_id": string | null
+                    "action": string,"agent_key_id": string | null,"agent_type": string,"amount": number,"capture_transaction_id": string | null,"captured_amount": number | null,"created_at": string,"department_id": string | null,"expires_at": string,"grant_amounts": (number)[],"grant_ids": (string)[],"id": string,"idempotency_key": string | null,"metadata": NonNullable<Json>,"metered": number,"organization_id": string,"price_ids": (number)[] | null,"quantities": Json | null,"requested_amount": number | null,"resolved_at": string | null,"run_id": string | null,"status": string,"uncollected_amount": number,"user_id": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "action": string,"agent_key_id"?: string | null,"agent_type": string,"amount": number,"capture_transaction_id"?: string | null,"captured_amount"?: number | null,"created_at": string,"department_id"?: string | null,"expires_at": string,"grant_amounts"?: (number)[],"grant_ids"?: (string)[],"id"?: string,"idempotency_key"?: string | null,"metadata"?: NonNullable<Json>,"metered"?: number,"organization_id": string,"price_ids"?: (number)[] | null,"quantities"?: Json | null,"resolved_at"?: string | null,"run_id"?: string | null,"status"?: string,"uncollected_amount"?: number,"user_id"?: string | null
+                    "action": string,"agent_key_id"?: string | null,"agent_type": string,"amount": number,"capture_transaction_id"?: string | null,"captured_amount"?: number | null,"created_at": string,"department_id"?: string | null,"expires_at": string,"grant_amounts"?: (number)[],"grant_ids"?: (string)[],"id"?: string,"idempotency_key"?: string | null,"metadata"?: NonNullable<Json>,"metered"?: number,"organization_id": string,"price_ids"?: (number)[] | null,"quantities"?: Json | null,"requested_amount"?: number | null,"resolved_at"?: string | null,"run_id"?: string | null,"status"?: string,"uncollected_amount"?: number,"user_id"?: string | null
                   }
                   Update: {
-                    "action"?: string,"agent_key_id"?: string | null,"agent_type"?: string,"amount"?: number,"capture_transaction_id"?: string | null,"captured_amount"?: number | null,"created_at"?: string,"department_id"?: string | null,"expires_at"?: string,"grant_amounts"?: (number)[],"grant_ids"?: (string)[],"id"?: string,"idempotency_key"?: string | null,"metadata"?: NonNullable<Json>,"metered"?: number,"organization_id"?: string,"price_ids"?: (number)[] | null,"quantities"?: Json | null,"resolved_at"?: string | null,"run_id"?: string | null,"status"?: string,"uncollected_amount"?: number,"user_id"?: string | null
+                    "action"?: string,"agent_key_id"?: string | null,"agent_type"?: string,"amount"?: number,"capture_transaction_id"?: string | null,"captured_amount"?: number | null,"created_at"?: string,"department_id"?: string | null,"expires_at"?: string,"grant_amounts"?: (number)[],"grant_ids"?: (string)[],"id"?: string,"idempotency_key"?: string | null,"metadata"?: NonNullable<Json>,"metered"?: number,"organization_id"?: string,"price_ids"?: (number)[] | null,"quantities"?: Json | null,"requested_amount"?: number | null,"resolved_at"?: string | null,"run_id"?: string | null,"status"?: string,"uncollected_amount"?: number,"user_id"?: string | null
                   }
                   Relationships: [
                     {
@@ -655,11 +655,45 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"adjust_credits":
+{ Args: { "delta": number,"idempotency_key": string,"organization_id": string,"reason": string }; Returns: Database["billing"]['CompositeTypes']["credit_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "credit_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"advance_test_clock":
+{ Args: { "organization_id": string,"to": string }; Returns: {
+              "created_at": string,
+"id": string,
+"ledger_number": number,
+"name": string,
+"organization_id": string,
+"over_capture_policy": string,
+"overdraft_limit": number,
+"restricted_reason": string | null,
+"test_clock": string | null
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "organizations"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "attach_checkout_session":
 { Args: { "checkout_session_id": string,"expires_at": string,"organization_id": string,"stripe_session_id": string,"url": string }; Returns: string
                            },
+"capture_hold":
+{ Args: { "amount"?: number,"hold_id": string,"idempotency_key"?: string,"quantities"?: Json }; Returns: Database["billing"]['CompositeTypes']["credit_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "credit_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "check_credits":
-{ Args: { "action": string,"agent_type": string,"amount"?: number,"department_id"?: string,"organization_id"?: string,"quantities"?: Json,"run_id"?: string }; Returns: Database["billing"]['CompositeTypes']["credit_check"]
+{ Args: { "action": string,"agent_type": string,"amount"?: number,"department_id"?: string,"metadata"?: Json,"organization_id"?: string,"quantities"?: Json,"run_id"?: string }; Returns: Database["billing"]['CompositeTypes']["credit_check"]
                           SetofOptions: {
         from: "*"
         to: "credit_check"
@@ -722,11 +756,27 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"create_promotion_code":
+{ Args: { "code": string,"credit_expiry"?: string,"credits": number,"ends_at"?: string,"max_redemptions"?: number }; Returns: Database["billing"]['CompositeTypes']["promotion_code"]
+                          SetofOptions: {
+        from: "*"
+        to: "promotion_code"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "explain_transaction":
 { Args: { "transaction_id": string }; Returns: Database["billing"]['CompositeTypes']["credit_receipt"]
                           SetofOptions: {
         from: "*"
         to: "credit_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"extend_hold":
+{ Args: { "additional"?: number,"expires_in"?: string,"hold_id": string,"metered"?: number }; Returns: Database["billing"]['CompositeTypes']["credit_hold"]
+                          SetofOptions: {
+        from: "*"
+        to: "credit_hold"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -772,6 +822,22 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "grant_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"grant_credits_bulk":
+{ Args: { "batch_key": string,"grants": Json }; Returns: Database["billing"]['CompositeTypes']["grant_batch"]
+                          SetofOptions: {
+        from: "*"
+        to: "grant_batch"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"hold_credits":
+{ Args: { "action": string,"agent_type": string,"amount"?: number,"department_id"?: string,"expires_in"?: string,"idempotency_key"?: string,"metadata"?: Json,"organization_id"?: string,"quantities"?: Json,"run_id"?: string }; Returns: Database["billing"]['CompositeTypes']["credit_hold"]
+                          SetofOptions: {
+        from: "*"
+        to: "credit_hold"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -840,6 +906,30 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "stripe_event_outcome"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"redeem_promotion_code":
+{ Args: { "code": string,"organization_id": string }; Returns: Database["billing"]['CompositeTypes']["grant_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "grant_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"refund_consumption":
+{ Args: { "amount"?: number,"idempotency_key": string,"reason": string,"transaction_id": string }; Returns: Database["billing"]['CompositeTypes']["credit_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "credit_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"release_hold":
+{ Args: { "hold_id": string }; Returns: Database["billing"]['CompositeTypes']["credit_hold"]
+                          SetofOptions: {
+        from: "*"
+        to: "credit_hold"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -954,6 +1044,14 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"transfer_credits":
+{ Args: { "amount": number,"from_department_id": string,"idempotency_key": string,"to_department_id": string }; Returns: Database["billing"]['CompositeTypes']["credit_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "credit_receipt"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "verify_ledger":
 { Args: { "organization_id"?: string }; Returns: Database["billing"]['CompositeTypes']["ledger_violation"][]
                           SetofOptions: {
@@ -961,6 +1059,14 @@ isOneToOne: false
         to: "ledger_violation"
         isOneToOne: false
         isSetofReturn: true
+      } },
+"void_grant":
+{ Args: { "grant_id": string,"reason": string }; Returns: Database["billing"]['CompositeTypes']["grant_receipt"]
+                          SetofOptions: {
+        from: "*"
+        to: "grant_receipt"
+        isOneToOne: true
+        isSetofReturn: false
       } }
           }
           Enums: {
@@ -980,17 +1086,23 @@ isOneToOne: false
                       },"credit_batch_result": {
                         "index": number | null,"ok": boolean | null,"receipt": Json | null,"error": Json | null
                       },"credit_check": {
-                        "allowed": boolean | null,"amount": number | null,"available": number | null,"reason": string | null,"limit": Json | null
+                        "allowed": boolean | null,"amount": number | null,"available": number | null,"reason": string | null,"limit": Json | null,"topup_url": string | null
+                      },"credit_hold": {
+                        "hold_id": string | null,"organization_id": string | null,"status": string | null,"amount": number | null,"metered": number | null,"captured_amount": number | null,"uncollected_amount": number | null,"agent_type": string | null,"action": string | null,"department_id": string | null,"run_id": string | null,"idempotency_key": string | null,"transaction_id": string | null,"balance": number | null,"available": number | null,"replayed": boolean | null,"expires_at": string | null,"created_at": string | null
                       },"credit_receipt": {
                         "transaction_id": string | null,"organization_id": string | null,"amount": number | null,"balance": number | null,"available": number | null,"replayed": boolean | null,"price": Json | null,"grants": Json | null,"limits": Json | null,"created_at": string | null
                       },"customer_claim": {
                         "organization_id": string | null,"claim_id": string | null,"stripe_customer_id": string | null,"email": string | null,"name": string | null,"must_look_up": boolean | null
+                      },"grant_batch": {
+                        "batch_key": string | null,"grant_count": number | null,"total_amount": number | null,"replayed": boolean | null
                       },"grant_receipt": {
                         "grant_id": string | null,"transaction_id": string | null,"organization_id": string | null,"amount": number | null,"balance": number | null,"available": number | null,"replayed": boolean | null,"effective_at": string | null,"expires_at": string | null,"created_at": string | null
                       },"job_result": {
                         "job": string | null,"processed": number | null,"failed": number | null
                       },"ledger_violation": {
                         "organization_id": string | null,"invariant": string | null,"expected": string | null,"actual": string | null,"details": Json | null
+                      },"promotion_code": {
+                        "code": string | null,"credits": number | null,"max_redemptions": number | null,"redeemed_count": number | null,"ends_at": string | null,"credit_expiry": string | null
                       },"stripe_event_outcome": {
                         "event_id": string | null,"status": string | null,"is_duplicate": boolean | null,"attempts": number | null,"organization_id": string | null,"error": string | null
                       },"stripe_event_summary": {

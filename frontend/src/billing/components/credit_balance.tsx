@@ -3,6 +3,7 @@
 import { type ReactNode, useMemo } from "react";
 import { useFormat, useMessages } from "../context.js";
 import { type CreditBalanceData, useCreditBalance } from "../queries/balance.js";
+import { useRights } from "../queries/membership.js";
 import { lastDays, useUsage } from "../queries/usage.js";
 import { Button } from "../ui/button.js";
 import { Card } from "../ui/card.js";
@@ -33,7 +34,7 @@ export function CreditBalance({ onTopUp, className = "" }: CreditBalanceProps): 
   const messages = useMessages();
   const balance = useCreditBalance();
   const runway = useRunway(balance.data);
-  const state = balance.data === undefined ? null : balanceState(balance.data, runway);
+  const state = balance.data === undefined ? null : balanceState(balance.data, runway ?? null);
   return (
     <Card
       title={messages.balance.title}
@@ -53,12 +54,17 @@ export function CreditBalance({ onTopUp, className = "" }: CreditBalanceProps): 
   );
 }
 
-/** Days that the available credits last at the pace of the last seven days; null while unknown or when nothing was used. */
-function useRunway(balance: CreditBalanceData | undefined): number | null {
+/**
+ * Days that the available credits last at the pace of the last seven days; null when nothing was used. Undefined while unknown, and for
+ * people who see a part of the use only: their part would promise the whole organization a longer life.
+ */
+function useRunway(balance: CreditBalanceData | undefined): number | null | undefined {
+  const rights = useRights();
   const today = useToday();
   const period = useMemo(() => lastDays(PACE_DAYS, today), [today]);
   const usage = useUsage(period, null);
-  if (balance === undefined || usage.data === undefined) return null;
+  if (balance === undefined || usage.data === undefined || rights.data?.canSeeMoney !== true)
+    return undefined;
   const used = usage.data.reduce((sum, cell) => sum + cell.amount, 0n);
   return runwayDays(balance.available, used, PACE_DAYS);
 }
@@ -132,9 +138,10 @@ function StateNote({ state, reason }: { state: BalanceState; reason: string | nu
   );
 }
 
-function Facts({ data, runway }: { data: CreditBalanceData; runway: number | null }): ReactNode {
+function Facts({ data, runway }: { data: CreditBalanceData; runway: number | null | undefined }): ReactNode {
   const { balance } = useMessages();
   const format = useFormat();
+  const runwayText = useRunwayText(runway ?? null);
   const [expiring] = data.expiring;
   const [pending] = data.pending;
   return (
@@ -149,7 +156,7 @@ function Facts({ data, runway }: { data: CreditBalanceData; runway: number | nul
             : balance.expiringDetail(format.credits(expiring.amount), format.date(expiring.at))
         }
       />
-      <Fact label={balance.runway} value={useRunwayText(runway)} />
+      {runway === undefined ? null : <Fact label={balance.runway} value={runwayText} />}
       {data.debt > 0n ? <Fact label={balance.debt} value={format.credits(data.debt)} /> : null}
       {pending === undefined ? null : (
         <Fact

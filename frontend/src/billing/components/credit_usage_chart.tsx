@@ -140,7 +140,7 @@ function Usage({ range, groupBy, view, isCompact }: UsageProps): ReactNode {
   return (
     <QueryState
       query={query}
-      skeletonLines={7}
+      skeletonLines={isCompact ? 4 : 7}
       isEmpty={(data) => data.count === 0}
       empty={<EmptyState title={texts.empty} note={texts.emptyNote} />}
     >
@@ -171,7 +171,7 @@ function Figures({ usage, period, range, groupBy, view, isCompact, readAt }: Fig
       {view === "rows" ? (
         <UsageRows usage={usage} nameOf={nameOf} />
       ) : (
-        <Suspense fallback={<Skeleton lines={7} label={messages.states.loading} />}>
+        <Suspense fallback={<Skeleton lines={isCompact ? 4 : 7} label={messages.states.loading} />}>
           <UsageChart
             kind={view}
             isCompact={isCompact}

@@ -10,10 +10,12 @@ import { Button } from "../ui/button.js";
 import { Card } from "../ui/card.js";
 import { Badge, EmptyState } from "../ui/feedback.js";
 import { QueryState } from "../ui/query_state.js";
-import { Cell, type Column, Table } from "../ui/table.js";
+import { Cell, type Column, ControlBelow, Table } from "../ui/table.js";
 import { SetDepartmentLimit } from "./set_department_limit.js";
 
+/** From here on the meter is amber, and from there on red. */
 const HIGH_SHARE = 0.8;
+const FULL_SHARE = 0.999_999;
 /** A limit of 0 is drawn as a full meter. */
 const LEAST_METER = 0.000001;
 
@@ -56,7 +58,9 @@ function LimitList({ onEdit, hasDepartments }: LimitListProps): ReactNode {
     { key: "used", label: texts.used },
     { key: "resets", label: texts.resets, isSecondary: true },
     { key: "mode", label: texts.mode, isSecondary: true },
-    ...(onEdit === undefined ? [] : [{ key: "actions", label: texts.actions, isLabelHidden: true }]),
+    ...(onEdit === undefined
+      ? []
+      : [{ key: "actions", label: texts.actions, isLabelHidden: true, isSecondary: true }]),
   ];
   return (
     <QueryState
@@ -90,11 +94,23 @@ function LimitEntry({
 }): ReactNode {
   const { limits: texts } = useMessages();
   const format = useFormat();
+  const change =
+    onEdit === undefined ? null : (
+      <Button
+        variant="quiet"
+        className="px-2"
+        aria-label={texts.editLabel(limit.departmentName)}
+        onClick={() => onEdit(limit)}
+      >
+        {texts.edit}
+      </Button>
+    );
   return (
     <tr>
       <Cell isRowHeader className="text-left">
         <span className="font-medium">{limit.departmentName}</span>
         <span className="block text-xs text-muted-foreground">{labelOf(texts.windows, limit.window)}</span>
+        {change === null ? null : <ControlBelow>{change}</ControlBelow>}
       </Cell>
       <Cell className="min-w-28 tabular-nums">
         {limit.amount === 0n ? (
@@ -108,15 +124,9 @@ function LimitEntry({
         {limit.resetsAt === null ? texts.neverResets : format.dateTime(limit.resetsAt)}
       </Cell>
       <Cell isSecondary>{labelOf(texts.modes, limit.mode)}</Cell>
-      {onEdit === undefined ? null : (
-        <Cell isNumeric isControl>
-          <Button
-            variant="quiet"
-            aria-label={texts.editLabel(limit.departmentName)}
-            onClick={() => onEdit(limit)}
-          >
-            {texts.edit}
-          </Button>
+      {change === null ? null : (
+        <Cell isNumeric isControl isSecondary>
+          {change}
         </Cell>
       )}
     </tr>
@@ -132,7 +142,7 @@ function LimitMeter({ limit }: { limit: DepartmentLimitRow }): ReactNode {
       min={0}
       max={max}
       low={max * HIGH_SHARE}
-      high={max * HIGH_SHARE}
+      high={max * FULL_SHARE}
       optimum={0}
       value={limit.amount === 0n ? max : creditsForGeometry(limit.used)}
       aria-label={texts.meterLabel(limit.departmentName)}

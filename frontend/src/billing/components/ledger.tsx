@@ -9,7 +9,7 @@ import { Button } from "../ui/button.js";
 import { Card } from "../ui/card.js";
 import { EmptyState } from "../ui/feedback.js";
 import { QueryState } from "../ui/query_state.js";
-import { Cell, type Column, Table } from "../ui/table.js";
+import { Cell, type Column, ControlBelow, Table } from "../ui/table.js";
 import { useGroupName } from "./group_names.js";
 import { LedgerDetails } from "./ledger_details.js";
 
@@ -69,7 +69,7 @@ function LedgerTable({ rows, hasDetails }: { rows: readonly LedgerRow[]; hasDeta
     { key: "who", label: texts.who, isSecondary: true },
     { key: "amount", label: texts.amount, isNumeric: true },
     { key: "balance", label: texts.balanceAfter, isNumeric: true, isSecondary: true },
-    ...(hasDetails ? [{ key: "details", label: texts.details, isLabelHidden: true }] : []),
+    ...(hasDetails ? [{ key: "details", label: texts.details, isLabelHidden: true, isSecondary: true }] : []),
   ];
   return (
     <Table caption={texts.caption} columns={columns}>
@@ -105,6 +105,12 @@ function LedgerEntry({ row, isOpen, onToggle }: LedgerEntryProps): ReactNode {
   const kind = labelOf(texts.kinds, row.kind);
   const isAction = row.agent_type !== null && row.action !== null;
   const balanceAfter = format.credits(row.balance_after);
+  const toggle =
+    onToggle === undefined ? null : (
+      <Button variant="quiet" className="px-2" aria-expanded={isOpen} onClick={onToggle}>
+        {isOpen ? texts.hideDetails : texts.details}
+      </Button>
+    );
   return (
     <tr>
       <Cell isSecondary className="whitespace-nowrap text-muted-foreground">
@@ -131,11 +137,9 @@ function LedgerEntry({ row, isOpen, onToggle }: LedgerEntryProps): ReactNode {
       <Cell isNumeric isSecondary className="whitespace-nowrap">
         {balanceAfter}
       </Cell>
-      {onToggle === undefined ? null : (
-        <Cell isNumeric isControl>
-          <Button variant="quiet" className="px-2" aria-expanded={isOpen} onClick={onToggle}>
-            {isOpen ? texts.hideDetails : texts.details}
-          </Button>
+      {toggle === null ? null : (
+        <Cell isNumeric isControl isSecondary>
+          {toggle}
         </Cell>
       )}
     </tr>

@@ -51,6 +51,11 @@ export function Table({
   );
 }
 
+/** A row's button on narrow screens, where its column has stepped aside: below the row's name. */
+export function ControlBelow({ children }: { children: ReactNode }): ReactNode {
+  return <span className="-ml-2 block sm:hidden">{children}</span>;
+}
+
 /** A cell of a column that was given to `Table`. */
 export function Cell({
   isNumeric = false,

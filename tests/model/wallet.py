@@ -1,0 +1,239 @@
+"""The model's wallet: grants, debt, holds and limits at one instant, and how they change as time passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from .entities import NEVER, ZERO, Charge, Consumption, Grant, Hold, Limit, Part, Receipt, Refused, Spender
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What an organization has at an instant (section 1)."""
+
+    balance: Decimal
+    held: Decimal
+    debt: Decimal
+
+    @property
+    def available(self) -> Decimal:
+        """Balance less held."""
+        return self.balance - self.held
+
+
+@dataclass
+class Wallet:
+    """One organization's credits. Time is eager here: what falls due happens at its own instant."""
+
+    now: datetime
+    overdraft: Decimal = ZERO
+    over_capture_policy: str = "deny"
+    debt: Decimal = ZERO
+    grants: list[Grant] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    limits: list[Limit] = field(default_factory=list)
+    charges: list[Charge] = field(default_factory=list)
+    answers: dict[str, Receipt] = field(default_factory=dict)
+    history: list[tuple[datetime, Balance]] = field(default_factory=list)
+
+    # Reading (sections 1 and 8)
+
+    @property
+    def balance(self) -> Balance:
+        """What there is now; a claim on an expired grant counts until its hold is resolved."""
+        remaining = sum((g.remaining for g in self.grants if g.is_active), ZERO)
+        return Balance(remaining - self.debt, sum((h.amount for h in self.open_holds), ZERO), self.debt)
+
+    @property
+    def pending(self) -> Decimal:
+        """Grants that are booked and not yet in force."""
+        return sum((g.remaining for g in self.grants if not g.is_active), ZERO)
+
+    @property
+    def expiring(self) -> dict[datetime, Decimal]:
+        """What would be lost, and when, if nothing more were spent."""
+        lost: dict[datetime, Decimal] = {}
+        for grant in self.grants:
+            if grant.is_spendable and grant.expires_at != NEVER and grant.free:
+                lost[grant.expires_at] = lost.get(grant.expires_at, ZERO) + grant.free
+        return lost
+
+    @property
+    def open_holds(self) -> list[Hold]:
+        """Holds that are not resolved."""
+        return [h for h in self.holds if h.status == "open"]
+
+    def balance_at(self, at: datetime) -> Balance:
+        """Return the balance as of a past instant, with all that happened at that instant."""
+        past = [b for when, b in self.history if when <= at]
+        return past[-1] if past else Balance(ZERO, ZERO, ZERO)
+
+    def record(self) -> None:
+        """Write the balance down, for questions about the past."""
+        self.history.append((self.now, self.balance))
+
+    # Time (sections 3.4, 4 and 9)
+
+    def move_clock(self, to: datetime) -> None:
+        """Let time pass; at one instant grants end, then grants begin, then holds run out.
+
+        So a hold that runs out at T is settled from what is spendable at T: periods are half open.
+        """
+        while True:
+            due = [at for at in self._due_instants() if at <= to]
+            if not due:
+                break
+            self.now = max(self.now, min(due))
+            self._settle()
+            self.record()
+        self.now = max(self.now, to)
+
+    def _due_instants(self) -> list[datetime]:
+        ends = [g.expires_at for g in self.grants if g.is_active and not g.is_over]
+        begins = [g.effective_at for g in self.grants if not g.is_active and not g.is_over]
+        return ends + begins + [h.expires_at for h in self.open_holds]
+
+    def _settle(self) -> None:
+        for grant in self.grants:
+            if grant.is_spendable and grant.expires_at <= self.now:
+                self.end_grant(grant)
+        begin = [g for g in self.grants if not g.is_active and not g.is_over and g.effective_at <= self.now]
+        for grant in sorted(begin, key=lambda g: (g.effective_at, g.id)):
+            self.begin_grant(grant)
+        run_out = [h for h in self.open_holds if h.expires_at <= self.now]
+        for hold in sorted(run_out, key=lambda h: (h.expires_at, h.id)):
+            self.resolve(hold, "expired", hold.metered)
+
+    def begin_grant(self, grant: Grant) -> None:
+        """Put a grant in force: it repays debt first (section 6)."""
+        repaid = min(self.debt, grant.remaining)
+        self.debt -= repaid
+        grant.remaining -= repaid
+        grant.is_active = True
+
+    def end_grant(self, grant: Grant) -> None:
+        """End a grant, by expiry or by being voided: what no hold has claimed is lost."""
+        grant.remaining = grant.held
+        grant.is_over = True
+
+    # Spending (section 3)
+
+    def spendable_grants(self, spender: Spender) -> list[Grant]:
+        """Return the grants that the spender may use, in burn-down order (section 3.3)."""
+        usable = [g for g in self.grants if g.is_spendable and g.serves(spender) and g.free > 0]
+        return sorted(usable, key=Grant.burn_down_key)
+
+    def spendable(self, spender: Spender, overdraft: Decimal) -> Decimal:
+        """Return what the spender may spend at most: what is free, less what is owed or will be (3.1)."""
+        free = sum((g.free for g in self.spendable_grants(spender)), ZERO)
+        owed = self.debt + sum((h.uncovered for h in self.open_holds), ZERO)
+        return max(ZERO, free + overdraft - owed)
+
+    def require_credits(self, spender: Spender, amount: Decimal) -> None:
+        """Refuse what cannot be paid in full (section 3.6)."""
+        available = self.spendable(spender, self.overdraft)
+        if amount > available:
+            raise self.insufficient(amount, available)
+
+    def insufficient(self, required: Decimal, available: Decimal) -> Refused:
+        """Return the refusal that says what was needed and what there is."""
+        now = self.balance
+        return Refused(
+            402,
+            "insufficient_credits",
+            required=required,
+            available=available,
+            shortfall=required - available,
+            balance=now.balance,
+            held=now.held,
+        )
+
+    def pick(self, spender: Spender, amount: Decimal) -> tuple[list[Part], Decimal]:
+        """Return the pieces of free grants, in order, for an amount, and what they do not cover."""
+        parts = []
+        for grant in self.spendable_grants(spender):
+            taken = min(grant.free, amount)
+            if taken > 0:
+                parts.append(Part(grant, taken))
+                amount -= taken
+        return parts, amount
+
+    def pay(self, spender: Spender, amount: Decimal) -> list[Part]:
+        """Take an amount from free grants; what they do not cover becomes debt."""
+        parts, uncovered = self.pick(spender, amount)
+        for part in parts:
+            assert part.grant
+            part.grant.remaining -= part.amount
+        if uncovered:
+            self.debt += uncovered
+            parts.append(Part(None, uncovered))
+        return parts
+
+    # Limits (section 5)
+
+    def used(self, limit: Limit, at: datetime) -> Decimal:
+        """Return what stands against a limit in its window around an instant."""
+        start, end = limit.window_at(at)
+        counted = (c for c in self.charges if start <= c.at < end and limit.applies_to(c.spender))
+        return sum((c.amount for c in counted), ZERO)
+
+    def applicable_limits(self, spender: Spender) -> list[Limit]:
+        """Return the limits on a spender, by id."""
+        return sorted((x for x in self.limits if x.applies_to(spender)), key=lambda x: x.id)
+
+    def require_limits(self, spender: Spender, amount: Decimal, at: datetime) -> None:
+        """Refuse what would pass a hard limit by a millionth, naming the first by id."""
+        for limit in self.applicable_limits(spender):
+            used = self.used(limit, at)
+            if used + amount > limit.amount:
+                raise Refused(
+                    402,
+                    "limit_exceeded",
+                    limit_id=limit.id,
+                    limit=limit.amount,
+                    used=used,
+                    required=amount,
+                    remaining=max(ZERO, limit.amount - used),
+                )
+
+    def limits_left(self, spender: Spender, at: datetime) -> list[tuple[Limit, Decimal, datetime]]:
+        """Return what each limit on a spender has left in its window, and when the window ends."""
+        return [
+            (limit, max(ZERO, limit.amount - self.used(limit, at)), limit.window_at(at)[1])
+            for limit in self.applicable_limits(spender)
+        ]
+
+    def charge(self, spender: Spender, amount: Decimal) -> Charge:
+        """Count an amount against limits from now on."""
+        charge = Charge(self.now, spender, amount)
+        self.charges.append(charge)
+        return charge
+
+    # Resolving a hold (section 4)
+
+    def resolve(self, hold: Hold, status: str, captured: Decimal) -> list[Part]:
+        """End a hold, once: charge `captured` to its claims, then to what is free, and let the rest go.
+
+        Returns:
+            The parts that paid. What is let go of a grant that is over is lost with it.
+        """
+        paid: list[Part] = []
+        left = captured
+        for claim in hold.claims:
+            grant = claim.grant
+            assert grant
+            taken = min(claim.amount, left)
+            grant.held -= claim.amount
+            grant.remaining -= claim.amount if grant.is_over else taken
+            left -= taken
+            if taken:
+                paid.append(Part(grant, taken))
+        hold.status = status
+        paid += self.pay(hold.spender, left) if left else []
+        hold.charge.amount = captured
+        hold.captured = captured
+        if captured:
+            hold.consumption = Consumption(captured, paid, hold.charge, hold.taken_at)
+        return paid
