@@ -91,7 +91,7 @@ def _test_jobs() -> list[Job]:
     return [
         pgtap,
         _pytest("pytest, side by side", together),
-        # Playwright keeps an event loop of its own: no asynchronous test, and no second Playwright, runs beside it.
+        # Playwright keeps an event loop: no asynchronous test and no second Playwright runs beside it.
         _pytest("pytest, the page", ["-n", _BROWSERS, "-m", "not serial", "tests/browser"]),
         _pytest("pytest, other pages", ["-m", "browser and not serial", "--ignore", "tests/browser"]),
         _pytest("pytest, one by one", ["-m", "serial"]),

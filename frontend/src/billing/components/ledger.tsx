@@ -126,6 +126,7 @@ function LedgerEntry({ row, isOpen, onToggle }: LedgerEntryProps): ReactNode {
         <span className="block text-xs text-muted-foreground sm:hidden">
           {format.dateTime(row.created_at)}
         </span>
+        {toggle === null ? null : <ControlBelow>{toggle}</ControlBelow>}
       </Cell>
       <Cell isSecondary className="text-muted-foreground">
         {useActor(row)}
