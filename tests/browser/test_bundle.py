@@ -1,7 +1,8 @@
-"""What is served to browsers: no secret of the installation, whichever file one opens."""
+"""What browsers are served: no secret of the installation, and not too much before the sign-in page."""
 
 from __future__ import annotations
 
+import gzip
 import re
 
 import httpx
@@ -13,6 +14,8 @@ _SECRET = re.compile(r"sb_secret_\w|whsec_\w|sk_(?:test|live)_\w|service_role|BE
 SECONDS = 30.0
 #: Entry, styles, the signed-in part and the charts.
 FEWEST_FILES = 4
+#: Gzipped, as size-limit in frontend/package.json has it for the same file.
+BUDGET_BYTES = 130_000
 
 
 def _served_files(frontend_url: str) -> dict[str, str]:
@@ -39,3 +42,11 @@ def test_no_secret_is_served(stack: StackUnderTest) -> None:
         for secret in secrets:
             assert secret not in text, name
         assert not _SECRET.search(text), name
+
+
+def test_the_scripts_before_the_sign_in_page_stay_within_their_budget(stack: StackUnderTest) -> None:
+    page = httpx.get(stack.frontend_url, timeout=SECONDS).text
+    scripts = re.findall(r'(?:src|href)="(/assets/[\w.-]+\.js)"', page)
+    assert scripts
+    texts = [httpx.get(f"{stack.frontend_url}{script}", timeout=SECONDS).content for script in scripts]
+    assert sum(len(gzip.compress(text)) for text in texts) <= BUDGET_BYTES

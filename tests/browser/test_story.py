@@ -70,9 +70,8 @@ def test_an_owner_buys_credits_and_watches_two_agents_spend_them_until_they_are_
 
     link = re.search(r"Top up here: (\S+)", said)
     assert link is not None
-    address = urlsplit(link.group(1))
-    assert address.path == f"/organizations/{owner.organization.organization_id}/billing"
-    site.open(f"{address.path}?{address.query}")
+    assert urlsplit(link.group(1)).path == f"/organizations/{owner.organization.organization_id}/billing"
+    site.page.goto(link.group(1))
     expect(site.paywall).to_be_visible()
     expect(site.paywall.get_by_role("button", name=re.compile("^Buy 500 credits for"))).to_be_visible()
     activity = site.card("Recent activity").get_by_role("row", name=re.compile("VisualPostCreatorAgent"))

@@ -122,6 +122,7 @@ class Consumption:
     charge: Charge
     spent_at: datetime
     refunded: Decimal = ZERO
+    id: str = ""  # the transaction's
 
 
 @dataclass

@@ -90,7 +90,7 @@ class Ledger(Wallet):
 
     def refund(self, spent: Consumption, amount: Decimal | None, reason: str, key: str) -> Receipt:
         """refund_consumption: to the grants it came from, last taken first (section 3, after the rules)."""
-        request = ("refund", id(spent.charge), amount, reason)
+        request = ("refund", spent.id, amount, reason)
         if first := self.replay(key, *request):
             return first
         refundable = spent.amount - spent.refunded
@@ -203,7 +203,7 @@ class Ledger(Wallet):
 
     def capture(self, hold: Hold, amount: Decimal | None, key: str | None) -> Receipt:
         """capture_hold: charge what it came to; above the hold, the organization's policy decides."""
-        request = ("capture", id(hold.charge), amount)
+        request = ("capture", hold.id, amount)
         if first := self.replay(key, *request):
             return first
         self.require_open(hold)
