@@ -155,7 +155,7 @@ begin
   end loop;
   select o.overdraft_limit into v_overdraft from billing.organizations as o where o.organization_id = p_spender.organization_id;
   v_available := p_tail.balance_after - p_tail.held_after + v_overdraft;
-  if v_available < p_amount or v_left > greatest(v_overdraft - p_tail.debt_after, 0) then
+  if p_amount > 0 and (v_available < p_amount or v_left > greatest(v_overdraft - p_tail.debt_after, 0)) then
     v_available := greatest(0, least(v_available, p_amount - v_left + greatest(v_overdraft - p_tail.debt_after, 0)));
     v_outcome := billing_private.refuse_insufficient(
       p_spender.organization_id, p_amount, v_available, p_tail.balance_after, p_tail.held_after);

@@ -1,4 +1,4 @@
-"""How an answer of the database is held against the model's, and how the model learns the ids that the database gave."""
+"""How an answer of the database is held against the model's; here the model learns the ids that it gave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database under test, driven as the service: one transaction a call, refusals as exceptions of the model."""
+"""The database under test, driven as the service; one transaction a call, refusals as exceptions."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ class Database:
             if not (error.sqlstate or "").startswith("PT"):
                 raise
             details = _exactly(error.diag.message_detail or "{}")
-            raise Refused(
-                int(str(error.sqlstate)[2:]), str(error.diag.message_primary), **details
-            ) from error
+            raise Refused(int(str(error.sqlstate)[2:]), str(error.diag.message_primary), **details) from error
 
     def one(self, function: str, **arguments: Any) -> Row:
         """Call a function that answers one row."""

@@ -1,4 +1,4 @@
-"""What the model of the ledger is made of; section numbers are those of the ledger's contract (docs/concepts/ledger.md).
+"""What the model of the ledger is made of. Sections are those of the contract (docs/concepts/ledger.md).
 
 Nothing here knows SQL. Amounts are Decimals of six places, instants are aware datetimes.
 """

@@ -136,7 +136,11 @@ class Ledger(Wallet):
             return [part], ZERO
         if reason == "customer":
             return [part], part.amount
-        left = NEVER if grant.expires_at == NEVER else self.now + (grant.expires_at - spent.spent_at)
+        left = (
+            NEVER
+            if grant.expires_at == NEVER
+            else self.now + (grant.expires_at - max(spent.spent_at, grant.effective_at))
+        )
         successor = replace(
             grant,
             amount=part.amount,
@@ -223,7 +227,7 @@ class Ledger(Wallet):
             self.require_limits(hold.spender, extra, hold.taken_at)
             return wanted
         left = [room for _, room, _ in self.limits_left(hold.spender, hold.taken_at)]
-        return hold.amount + min([extra, self.spendable(hold.spender, ZERO), *left])
+        return hold.amount + min([extra, max(ZERO, self.spendable(hold.spender, ZERO)), *left])
 
     def release(self, hold: Hold) -> None:
         """release_hold: idempotent once released."""
@@ -268,8 +272,7 @@ class Ledger(Wallet):
         if first := self.replay(key, *request):
             return first
         lenders = [g for g in self.grants if g.is_spendable and g.department == source and g.free]
-        owed = self.debt + sum((h.uncovered for h in self.open_holds), ZERO)
-        available = max(ZERO, sum((g.free for g in lenders), ZERO) - owed)
+        available = min(sum((g.free for g in lenders), ZERO), self.balance.available)
         if amount > available:
             raise self.insufficient(amount, available)
         lent, got = [], []
@@ -280,9 +283,7 @@ class Ledger(Wallet):
             if moved:
                 grant.remaining -= moved
                 lent.append(Part(grant, moved))
-                moved_grant = replace(
-                    grant, amount=moved, department=target, effective_at=self.now, held=ZERO, id=""
-                )
+                moved_grant = replace(grant, amount=moved, department=target, held=ZERO, id="")
                 got.append(self._new_grant(moved_grant))
         return self.answer(key, ZERO, lent + got, *request)
 

@@ -1,115 +1,35 @@
-"""Random stories of one organization, told to the model and to the database; every answer is compared.
-
-Rules draw from few amounts, keys and spans, so that stories meet themselves: keys are repeated, grants and holds end at one instant.
-"""
+"""The calls that a random story is made of; every answer of the database is compared with the model's."""
 
 from __future__ import annotations
 
 import copy
 import secrets
-import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from uuid import UUID
 
-import psycopg
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import precondition, rule
 
-from .comparing import expiring, learn, outcome, same_receipt, same_refusal
-from .database import Database, Row
-from .entities import ZERO, Consumption, Grant, Hold, Limit, Receipt, Refused, Spender
-from .ledger import Ledger, Spend, later
-
-# Just before New York's clocks go forward, so that a local day of 23 hours is in reach.
-START = datetime(2031, 3, 7, 12, tzinfo=UTC)
-QA_PRICE = Decimal(5)  # QAAgent.answer_question: 5 a call, by the seed
-
-_GRANTED = st.sampled_from([Decimal(text) for text in ("10", "1", "25", "50", "100", "0.000001", "12.345678")])
-_SPENT = st.sampled_from([Decimal(text) for text in ("5", "1", "10", "12.5", "30", "60", "0.000001", "3.33333333")])
-_SPANS = [timedelta(minutes=15), timedelta(hours=1), timedelta(days=1), timedelta(days=3), timedelta(days=40)]
-_SPAN = st.sampled_from(_SPANS)
-_HOLD_SPAN = st.sampled_from(_SPANS[:4])
-_KEY = st.sampled_from(["key-0", "key-1", "key-2", "key-3", "key-4", "key-5"])
-_DEPARTMENT = st.sampled_from([None, None, 0, 1])
-_PICK = st.integers(0, 30)
-_AGENT = st.sampled_from(["TestAgent", "TestAgent", "TestAgent", "QAAgent"])
+from .comparing import learn, outcome, same_refusal
+from .database import Row
+from .entities import ZERO, Grant, Hold, Limit, Refused, Spender
+from .ledger import Ledger, later
+from .story import AGENT, DEPARTMENT, GRANTED, HOLD_SPAN, KEY, PICK, SPANS, SPENT, Story
 
 
-class LedgerMachine(RuleBasedStateMachine):
-    """One story."""
-
-    connection: psycopg.Connection[Row]
-    owner: UUID
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.database = Database(self.connection, self.owner, START)
-        self.departments = [self.database.department(name) for name in ("Marketing", "Research")]
-        self.ledger = Ledger(START)
-        self.sent: list[Spend] = []
-        self.granted: list[tuple[str, int]] = []
-        self.spent: list[str] = []
-        self.consumptions: dict[str, Consumption] = {}
-        self.is_swept = True
-
-    # Helpers
-
-    def _department(self, index: int | None) -> str | None:
-        return None if index is None else self.departments[index]
-
-    def _hold(self, index: int) -> int:
-        return index % len(self.ledger.holds)
-
-    def _learn_consumption(self, receipt: Receipt, transaction_id: object) -> None:
-        if receipt.consumption and not receipt.replayed and receipt.amount:
-            receipt.consumption.id = str(transaction_id)
-            self.spent.append(receipt.consumption.id)
-            self.consumptions[receipt.consumption.id] = receipt.consumption
-
-    def _same_movement(self, expected: Receipt | Refused, actual: Row | Refused) -> None:
-        if same_refusal(expected, actual):
-            return
-        assert isinstance(expected, Receipt)
-        assert isinstance(actual, dict)
-        same_receipt(expected, actual)
-        self._learn_consumption(expected, actual["transaction_id"])
-        self.is_swept = self.is_swept or not expected.replayed
-
-    def _event(self, spend: Spend) -> Row:
-        is_caller_priced = spend.spender.agent_type == "TestAgent"
-        return {
-            "agent_type": spend.spender.agent_type,
-            "action": "test" if is_caller_priced else "answer_question",
-            "amount": spend.amount if is_caller_priced else None,
-            "department_id": spend.spender.department,
-            "idempotency_key": spend.key,
-        }
-
-    def _spend(self, spend: Spend) -> None:
-        expected = outcome(lambda: self.ledger.consume(spend))
-        organization_id = self.database.organization_id
-        actual = outcome(
-            lambda: self.database.one("consume_credits", organization_id=organization_id, **self._event(spend))
-        )
-        self._same_movement(expected, actual)
-
-    def _new_spend(self, amount: Decimal, agent: str, department: int | None, key: str | None) -> Spend:
-        price = amount if agent == "TestAgent" else QA_PRICE
-        spend = Spend(Spender(self._department(department), agent), price, key)
-        self.sent.append(spend)
-        return spend
+class LedgerMachine(Story):
+    """All calls of the ledger's vocabulary."""
 
     # Granting
 
     @rule(
-        amount=_GRANTED,
-        begins=st.sampled_from([None, None, None, *_SPANS]),
-        ends=st.sampled_from([None, *_SPANS]),
+        amount=GRANTED,
+        begins=st.sampled_from([None, None, None, *SPANS]),
+        ends=st.sampled_from([None, *SPANS]),
         priority=st.sampled_from([100, 100, 50]),
         unit_cost=st.sampled_from([ZERO, Decimal("0.5")]),
-        department=_DEPARTMENT,
+        department=DEPARTMENT,
         agent_types=st.sampled_from([None, None, ("TestAgent",), ("QAAgent",)]),
     )
     def grant(
@@ -150,7 +70,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.is_swept = True
 
     @precondition(lambda self: self.granted)
-    @rule(which=_PICK, is_same=st.booleans())
+    @rule(which=PICK, is_same=st.booleans())
     def grant_again(self, which: int, is_same: bool) -> None:
         """Section 6: a known source reference replays; with another amount it is a conflict."""
         reference, index = self.granted[which % len(self.granted)]
@@ -172,7 +92,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert (actual["replayed"], str(actual["grant_id"])) == (True, grant.id)
 
     @precondition(lambda self: self.ledger.grants)
-    @rule(which=_PICK)
+    @rule(which=PICK)
     def void(self, which: int) -> None:
         """Section 6: what is left of a grant goes, once."""
         grant = self.ledger.grants[which % len(self.ledger.grants)]
@@ -184,19 +104,19 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # Spending
 
-    @rule(amount=_SPENT, agent=_AGENT, department=_DEPARTMENT, key=st.none() | _KEY)
+    @rule(amount=SPENT, agent=AGENT, department=DEPARTMENT, key=st.none() | KEY)
     def consume(self, amount: Decimal, agent: str, department: int | None, key: str | None) -> None:
         """Section 3."""
         self._spend(self._new_spend(amount, agent, department, key))
 
     @precondition(lambda self: self.sent)
-    @rule(which=_PICK)
+    @rule(which=PICK)
     def consume_again(self, which: int) -> None:
         """Section 3.2: the very same call once more."""
         self._spend(self.sent[which % len(self.sent)])
 
     @rule(
-        events=st.lists(st.tuples(_SPENT, _AGENT, _DEPARTMENT, st.none() | _KEY), min_size=1, max_size=5),
+        events=st.lists(st.tuples(SPENT, AGENT, DEPARTMENT, st.none() | KEY), min_size=1, max_size=5),
         is_atomic=st.booleans(),
     )
     def consume_batch(
@@ -236,10 +156,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.spent)
     @rule(
-        which=_PICK,
-        amount=st.none() | _SPENT,
+        which=PICK,
+        amount=st.none() | SPENT,
         reason=st.sampled_from(["customer", "platform_fault"]),
-        key=_KEY.map("refund-{}".format) | _KEY,
+        key=KEY.map("refund-{}".format) | KEY,
     )
     def refund(self, which: int, amount: Decimal | None, reason: str, key: str) -> None:
         """Section 3: a consumption given back, in part or whole."""
@@ -269,7 +189,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (actual["balance"], actual["available"]) == (now.balance, now.available), (hold, actual)
         self.is_swept = self.is_swept or not actual["replayed"]
 
-    @rule(amount=st.just(ZERO) | _SPENT, department=_DEPARTMENT, expires_in=_HOLD_SPAN)
+    @rule(amount=st.just(ZERO) | SPENT, department=DEPARTMENT, expires_in=HOLD_SPAN)
     def hold(self, amount: Decimal, department: int | None, expires_in: timedelta) -> None:
         """Section 4: reserve."""
         spender = Spender(self._department(department), "TestAgent")
@@ -293,10 +213,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.ledger.holds)
     @rule(
-        which=_PICK,
-        additional=st.just(ZERO) | _SPENT,
-        metered=st.none() | st.just(ZERO) | _SPENT,
-        expires_in=st.none() | _HOLD_SPAN,
+        which=PICK,
+        additional=st.just(ZERO) | SPENT,
+        metered=st.none() | st.just(ZERO) | SPENT,
+        expires_in=st.none() | HOLD_SPAN,
     )
     def extend(
         self, which: int, additional: Decimal, metered: Decimal | None, expires_in: timedelta | None
@@ -318,7 +238,7 @@ class LedgerMachine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.ledger.holds)
-    @rule(which=_PICK)
+    @rule(which=PICK)
     def release(self, which: int) -> None:
         """Section 4: let go."""
         hold = self.ledger.holds[self._hold(which)]
@@ -335,17 +255,29 @@ class LedgerMachine(RuleBasedStateMachine):
             self._same_hold(hold, actual)
 
     @precondition(lambda self: self.ledger.holds)
-    @rule(which=_PICK, amount=st.none() | st.just(ZERO) | _SPENT, key=st.none() | _KEY)
+    @rule(which=PICK, amount=st.none() | st.just(ZERO) | SPENT, key=st.none() | KEY)
     def capture(self, which: int, amount: Decimal | None, key: str | None) -> None:
         """Section 4: charge what the run cost."""
         hold = self.ledger.holds[self._hold(which)]
+        self._capture(hold, amount, key)
+        self.captures.append((self._hold(which), amount, key))
+
+    @precondition(lambda self: self.captures)
+    @rule(which=PICK)
+    def capture_again(self, which: int) -> None:
+        """Section 4: the very same capture once more."""
+        index, amount, key = self.captures[which % len(self.captures)]
+        self._capture(self.ledger.holds[index], amount, key)
+
+    def _capture(self, hold: Hold, amount: Decimal | None, key: str | None) -> None:
         expected = outcome(lambda: self.ledger.capture(hold, amount, key))
         actual = outcome(
             lambda: self.database.one("capture_hold", hold_id=hold.id, amount=amount, idempotency_key=key)
         )
         self._same_movement(expected, actual)
         rows = self.database.query(
-            "select uncollected_amount from billing.credit_holds where organization_id = %s and id = %s", hold.id
+            "select uncollected_amount from billing.credit_holds where organization_id = %s and id = %s",
+            hold.id,
         )
         assert rows == [{"uncollected_amount": hold.uncollected}]
 
@@ -353,7 +285,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(
         delta=st.sampled_from([Decimal(-20), Decimal(-5), Decimal("-0.5"), Decimal(15), Decimal(40)]),
-        key=_KEY.map("adjust-{}".format),
+        key=KEY.map("adjust-{}".format),
     )
     def adjust(self, delta: Decimal, key: str) -> None:
         """Section 6."""
@@ -371,8 +303,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(
         scopes=st.sampled_from([(None, 0), (None, 1), (0, None), (1, None), (0, 1), (1, 0)]),
-        amount=_GRANTED,
-        key=_KEY.map("transfer-{}".format),
+        amount=GRANTED,
+        key=KEY.map("transfer-{}".format),
     )
     def transfer(self, scopes: tuple[int | None, int | None], amount: Decimal, key: str) -> None:
         """Section 5."""
@@ -426,71 +358,3 @@ class LedgerMachine(RuleBasedStateMachine):
         """Section 4: what a capture above its hold does."""
         self.ledger.over_capture_policy = policy
         self.database.configure("over_capture_policy", policy)
-
-    # Time
-
-    @rule(by=_SPAN | st.just(timedelta(hours=12)))
-    def advance(self, by: timedelta) -> None:
-        """Section 9: time passes and all that falls due is booked."""
-        self.ledger.move_clock(self.ledger.now + by)
-        organization_id = self.database.organization_id
-        self.database.one("advance_test_clock", organization_id=organization_id, to=self.ledger.now)
-        self.is_swept = True
-
-    @rule(by=_SPAN | st.just(timedelta(hours=12)))
-    def pass_unswept(self, by: timedelta) -> None:
-        """Section 3.4: time passes while the sweeper is down."""
-        self.ledger.move_clock(self.ledger.now + by)
-        self.database.configure("test_clock", self.ledger.now)
-        self.is_swept = False
-
-    @rule()
-    def run_due_jobs(self) -> None:
-        """Section 9: the sweeper, late or twice."""
-        self.database.call("run_due_jobs")
-        self.is_swept = True
-
-    @rule(share=st.floats(0, 1))
-    def look_back(self, share: float) -> None:
-        """Section 8: the balance as of a past instant."""
-        self._same_past(START + timedelta(seconds=int((self.ledger.now - START).total_seconds() * share)))
-
-    def _same_past(self, at: datetime) -> None:
-        then, told = self.ledger.balance_at(at), self.database.balance(at)
-        assert (told["balance"], told["held"], told["debt"]) == (then.balance, then.held, then.debt), (at, told)
-
-    # What must hold after every step
-
-    @invariant()
-    def same_balance(self) -> None:
-        """Section 8: right at every instant, whether or not the sweeper ran."""
-        now, told = self.ledger.balance, self.database.balance()
-        expected = (now.balance, now.held, now.available, now.debt, self.ledger.pending)
-        actual = tuple(told[name] for name in ("balance", "held", "available", "debt", "pending"))
-        assert actual == expected, (actual, expected)
-        assert expiring(told["expiring"]) == self.ledger.expiring
-
-    @invariant()
-    def same_remains(self) -> None:
-        """What each grant has left, once what fell due is booked."""
-        if self.is_swept:
-            expected = {g.id: (g.remaining, g.held) for g in self.ledger.grants}
-            assert self.database.remains() == expected
-
-    def teardown(self) -> None:
-        """The story's end: all is swept, the past is right, and the ledger proves itself."""
-        if sys.exc_info()[0]:
-            return  # the story broke off
-        self.advance(timedelta(0))
-        self.same_balance()
-        self.same_remains()
-        for at in sorted({when for when, _ in self.ledger.history})[::4]:
-            self._same_past(at)
-        organization_id = self.database.organization_id
-        assert self.database.call("verify_ledger", organization_id=organization_id) == []
-        (total,) = self.database.query(
-            "select coalesce(sum(amount), 0) as total from billing.credit_transactions where organization_id = %s"
-        )
-        assert total["total"] == self.ledger.balance.balance
-
-

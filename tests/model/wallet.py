@@ -126,19 +126,23 @@ class Wallet:
         return sorted(usable, key=Grant.burn_down_key)
 
     def spendable(self, spender: Spender, overdraft: Decimal) -> Decimal:
-        """Return what the spender may spend at most: what is free, less what is owed or will be (3.1)."""
+        """Return what a spender may spend at most, below 0 when too deep in debt already.
+
+        Never more than the organization has and may owe (3.1); and what no grant of the spender's pays would
+        be debt, for which the overdraft has room as far as it is not used.
+        """
         free = sum((g.free for g in self.spendable_grants(spender)), ZERO)
-        owed = self.debt + sum((h.uncovered for h in self.open_holds), ZERO)
-        return max(ZERO, free + overdraft - owed)
+        return min(self.balance.available + overdraft, free + max(ZERO, overdraft - self.debt))
 
     def require_credits(self, spender: Spender, amount: Decimal) -> None:
-        """Refuse what cannot be paid in full (section 3.6)."""
+        """Refuse what cannot be paid in full (section 3.6); nothing can always be paid."""
         available = self.spendable(spender, self.overdraft)
-        if amount > available:
+        if amount > max(ZERO, available):
             raise self.insufficient(amount, available)
 
     def insufficient(self, required: Decimal, available: Decimal) -> Refused:
         """Return the refusal that says what was needed and what there is."""
+        available = max(ZERO, available)
         now = self.balance
         return Refused(
             402,
@@ -184,10 +188,10 @@ class Wallet:
         return sorted((x for x in self.limits if x.applies_to(spender)), key=lambda x: x.id)
 
     def require_limits(self, spender: Spender, amount: Decimal, at: datetime) -> None:
-        """Refuse what would pass a hard limit by a millionth, naming the first by id."""
+        """Refuse what would pass a hard limit by a millionth, naming the first by id; a limit of 0 blocks."""
         for limit in self.applicable_limits(spender):
             used = self.used(limit, at)
-            if used + amount > limit.amount:
+            if used + amount > limit.amount or not limit.amount:
                 raise Refused(
                     402,
                     "limit_exceeded",

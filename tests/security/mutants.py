@@ -1,9 +1,10 @@
 """Takes away one guard after another and looks whether a test notices: `python -m tests.security.mutants`.
 
-Every policy is opened and every guard in a function is left out, one at a time: first on a database of its own,
-where the pgTAP stories are told until one fails; what they do not notice then on the running instance, against the security
-tests that name the table or function. The instance should be one for tests: run it under `make test`'s settings.
-Locks are not among the mutants: one session cannot miss them, and the concurrency tests hold them.
+Every policy is opened and every guard in a function is left out, one at a time: first on a database of its
+own, where the pgTAP stories are told until one fails; what they do not notice then on the running instance,
+against the security tests that name the table or function. So the instance should be one for tests. Locks are
+not among the mutants: one session cannot miss them, and the concurrency tests hold them. A guard may survive
+because another wall stands behind it (a right, a domain, a constraint): a person judges each survivor.
 It takes many minutes; run it before a release.
 """
 

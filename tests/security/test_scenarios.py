@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from uuid import uuid4
 
+import pytest
+
 from tests.security.cast import Cast, make_cast
 from tests.security.catalogue import Database, functions, money_digest
 from tests.security.conftest import CallersOf
@@ -92,6 +94,27 @@ def test_another_organization_is_answered_as_none(
     )
     assert (counted.body, counted.count) == ([], "0")
     assert money_digest(owner_session, str(cast.globex)) == before
+
+
+@pytest.mark.parametrize("name", ["open_customer", "prepare_checkout", "find_checkout"])
+def test_a_worker_does_nothing_for_who_may_not(
+    name: str, owner_session: Database, cast: Cast, callers: dict[str, Caller]
+) -> None:
+    """The service names the person for whom it acts, and the database judges that person, not the service."""
+    before = money_digest(owner_session, str(cast.acme), str(cast.globex))
+    rightful = fill(MATRIX.functions[name].arguments, _with_package(cast))
+    elsewhere = {"organization_id": uuid4(), "stripe_session_id": f"cs_{uuid4()}"}
+    for person in ("stranger", "former_member", "member", "department_member"):
+        arguments = rightful | {"user_id": cast.users[person]}
+        unknown = arguments | {key: value for key, value in elsewhere.items() if key in arguments}
+        answers = [callers["service"].call(name, body) for body in (arguments, unknown)]
+        assert answers[0].answer == answers[1].answer, person
+        assert answers[0].slug == "not_authorized", (person, answers[0])
+    assert money_digest(owner_session, str(cast.acme), str(cast.globex)) == before
+
+
+def _with_package(cast: Cast) -> Cast:
+    return Cast(cast.acme, cast.globex, cast.users, "", {"package": str(cast.acme)} | cast.ids)
 
 
 def test_a_caller_without_a_user_is_not_trusted(

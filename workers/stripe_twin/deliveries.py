@@ -241,11 +241,13 @@ class DeliveryLoop:
         connection.execute(
             """
             update deliveries
-            set state = %s, claimed_until = null, last_status = %s, last_error = %s,
+            set claimed_until = null, last_status = %s, last_error = %s,
+              -- an endpoint that was deleted during the attempt gets no other
+              state = case when state = 'canceled' and %s = 'pending' then 'canceled' else %s end,
               delivered_at = case when %s then now() end, due_at = now() + make_interval(secs => %s)
             where id = %s
             """,
-            (state, status, problem, delivered, pause, delivery.id),
+            (status, problem, state, state, delivered, pause, delivery.id),
         )
         if state == "pending":  # the loop may be asleep for longer than the pause
             connection.execute("select pg_notify(%s, '')", (delivery_channel(self._settings.schema),))

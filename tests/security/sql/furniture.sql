@@ -3,7 +3,7 @@ insert into billing.customers (organization_id, stripe_customer_id, email) value
 insert into billing_private.customer_claims (organization_id, livemode, name) values (%(o)s, false, 'x');
 insert into billing.subscriptions (organization_id, status, stripe_subscription_id) values (%(o)s, 'active', 'sub_' || %(n)s);
 insert into billing.checkout_sessions (organization_id, id, mode, status, name, package_id, stripe_session_id, created_by)
-  select %(o)s, %(checkout)s, 'payment', 'open', 'x', p.id, 'cs_' || %(n)s, %(owner)s from billing.credit_packages as p limit 1;
+  select %(o)s, %(checkout)s, 'payment', 'open', 'x', p.id, 'cs_' || %(n)s, %(owner)s from billing.credit_packages as p where p.is_active limit 1;
 insert into billing.payments (organization_id, kind, status, amount, currency, stripe_payment_intent_id)
   values (%(o)s, 'package', 'succeeded', 1000, 'usd', 'pi_' || %(n)s);
 insert into billing.invoices (organization_id, stripe_invoice_id, status, currency, amount_due, total) values (%(o)s, 'in_' || %(n)s, 'paid', 'usd', 1, 1);
@@ -14,3 +14,5 @@ insert into billing.notification_channels (organization_id, kind, target) values
 insert into billing.credit_approvals (organization_id, limit_id, required, window_start, agent_type, action, user_id, created_at)
   select l.organization_id, l.id, 5, now(), 'x', 'do', u.id, now()
   from billing.credit_limits as l, unnest(%(askers)s::uuid[]) as u (id) where l.organization_id = %(o)s and l.subject_type = 'organization';
+insert into billing.subscription_plans (key, name, unit_amount, credits_per_period, is_active) values ('plan_' || %(n)s, 'Withdrawn', 1, 1, false);
+insert into billing.credit_packages (key, name, unit_amount, credits, is_active) values ('pack_' || %(n)s, 'Withdrawn', 1, 1, false);
