@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .stack/venv/bin
 STACK := $(VENV)/python -m stack
 
-.PHONY: help install up down status logs env reset destroy demo bench test lint format types dev
+.PHONY: help install up down status logs env reset destroy demo bench test lint format types docs dev
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -51,6 +51,11 @@ format: install ## format Python
 
 types: install ## TypeScript types of the database for the front end
 	@$(STACK) types
+
+docs: install ## the generated documents and the reviewed rights, from the running database
+	@$(VENV)/python -m tests.docs.functions
+	@$(VENV)/python -m tests.security.pages
+	@$(VENV)/python -m tests.security.acl
 
 dev: install ## the front end's development server against the running stack
 	@$(STACK) dev

@@ -135,6 +135,7 @@ comment on column billing_private.invitation_tokens.invitation_id is 'The invita
 create table billing.agent_keys (
   organization_id uuid not null,
   key_id text not null,
+  root_key_id text not null,
   name text not null,
   department_id uuid,
   agent_types text[],
@@ -160,6 +161,8 @@ create index agent_keys_created_by on billing.agent_keys (created_by);
 comment on table billing.agent_keys is 'What agents identify themselves with. The secret is shown once, at creation.';
 comment on column billing.agent_keys.organization_id is 'The tenant.';
 comment on column billing.agent_keys.key_id is 'The public part of the key: 16 hexadecimal digits, unique everywhere.';
+comment on column billing.agent_keys.root_key_id is
+'The first key of its chain of rotations: what the ledger, holds and limits name, so that a new secret has neither a fresh cap nor a new history.';
 comment on column billing.agent_keys.name is 'What people call the key.';
 comment on column billing.agent_keys.department_id is 'The department to which its spends are charged; null: bound to none.';
 comment on column billing.agent_keys.agent_types is 'The only agent types for which it may spend; null: all.';
@@ -168,7 +171,7 @@ comment on column billing.agent_keys.spend_limit is
 comment on column billing.agent_keys.spend_window is 'The window of spend_limit in UTC: day, week, month or lifetime.';
 comment on column billing.agent_keys.expires_at is 'The key works before this instant; null: without end.';
 comment on column billing.agent_keys.revoked_at is 'When it was revoked; null: it is not.';
-comment on column billing.agent_keys.last_used_at is 'When it last authenticated a call, as far as that is recorded; null: never seen.';
+comment on column billing.agent_keys.last_used_at is 'When it last spent, to the minute; null: never.';
 comment on column billing.agent_keys.created_by is 'Who made it; null for the service, or when that user is gone.';
 comment on column billing.agent_keys.created_at is 'When it was made.';
 

@@ -22,7 +22,8 @@ create type billing_private.spender as (
   organization_id uuid,
   department_id uuid,
   user_id uuid,
-  agent_key_id text,
+  agent_key_id text,        -- the key's root: its identity across rotations
+  presented_key_id text,    -- the key itself
   test_clock timestamptz,
   ledger_number bigint
 );
@@ -79,7 +80,8 @@ begin
     end if;
     v_spender.kind := 'agent';
     v_spender.organization_id := v_key.organization_id;
-    v_spender.agent_key_id := v_key.key_id;
+    v_spender.agent_key_id := v_key.root_key_id;
+    v_spender.presented_key_id := v_key.key_id;
     v_bound_department_id := v_key.department_id;
   elsif v_role = 'authenticated' then
     if not billing_private.caller_is_first_party() then
@@ -128,29 +130,38 @@ end
 $$;
 revoke all on function billing_private.identify_spender(uuid, uuid, text) from public;
 
--- Whether a spender has kept their standing while waiting for the lock: the key not revoked, the member not removed. Under the lock.
-create function billing_private.has_standing(p_spender billing_private.spender)
+-- Whether a spender has kept their standing while waiting for the lock: the key not revoked, the member not removed nor bound to another
+-- department. Notes, once a minute, that a key is in use. Under the lock.
+create function billing_private.confirm_standing(p_spender billing_private.spender)
 returns boolean
 language plpgsql
 volatile
 set search_path = ''
 as $$
+declare
+  v_revoked_at timestamptz;
+  v_last_used_at timestamptz;
 begin
   if p_spender.kind = 'agent' then
-    return exists (
-      select 1 from billing.agent_keys as k
-      where k.organization_id = p_spender.organization_id and k.key_id = p_spender.agent_key_id and k.revoked_at is null
-    );
+    select k.revoked_at, k.last_used_at into v_revoked_at, v_last_used_at
+    from billing.agent_keys as k
+    where k.organization_id = p_spender.organization_id and k.key_id = p_spender.presented_key_id;
+    if v_revoked_at is null and coalesce(v_last_used_at < clock_timestamp() - interval '1 minute', true) then
+      update billing.agent_keys as k set last_used_at = clock_timestamp()
+      where k.organization_id = p_spender.organization_id and k.key_id = p_spender.presented_key_id;
+    end if;
+    return v_revoked_at is null;
   elsif p_spender.kind = 'member' then
     return exists (
       select 1 from billing.organization_members as m
       where m.organization_id = p_spender.organization_id and m.user_id = p_spender.user_id
+        and (m.department_id is null or m.department_id = p_spender.department_id)
     );
   end if;
   return true;
 end
 $$;
-revoke all on function billing_private.has_standing(billing_private.spender) from public;
+revoke all on function billing_private.confirm_standing(billing_private.spender) from public;
 
 -- What an action costs now.
 create type billing_private.quote as (

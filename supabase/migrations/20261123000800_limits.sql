@@ -146,6 +146,27 @@ as $$
 $$;
 revoke all on function billing_private.blocking_limit(billing_private.applicable_limit[], numeric) from public;
 
+-- One notification a limit, window and share, however often it is asked for.
+create function billing_private.tell_of_limit(
+  p_organization_id uuid, p_limit billing_private.applicable_limit, p_amount numeric, p_kind text, p_share numeric
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  insert into billing.notifications (organization_id, kind, severity, dedupe_key, subject_type, subject_id, details)
+  values (
+    p_organization_id, p_kind, 'warning', concat_ws(':', p_kind, p_limit.limit_id, p_limit.window_start, trim_scale(p_share)),
+    p_limit.subject_type, p_limit.subject_id,
+    jsonb_build_object('limit_id', p_limit.limit_id, 'limit', p_limit.amount, 'used', p_limit.used + p_amount,
+      'share', p_share, 'resets_at', p_limit.resets_at)
+  )
+  on conflict (organization_id, dedupe_key) do nothing;
+end
+$$;
+revoke all on function billing_private.tell_of_limit(uuid, billing_private.applicable_limit, numeric, text, numeric) from public;
+
 -- Adds a booked amount to the counters, by limit id, and tells people once a window when a share of alert_at is reached or a soft limit passed.
 -- Under the lock.
 create function billing_private.count_against_limits(
@@ -163,19 +184,14 @@ begin
     insert into billing_private.credit_limit_counters as c (organization_id, limit_id, window_start, used)
     values (p_organization_id, v_limit.limit_id, v_limit.window_start, p_amount)
     on conflict (organization_id, limit_id, window_start) do update set used = c.used + excluded.used;
-    foreach v_share in array v_limit.alert_at || 1.0 loop
-      if v_limit.used <= v_limit.amount * v_share and v_limit.used + p_amount >= v_limit.amount * v_share
-        and (v_share < 1 or (v_limit.mode = 'soft' and v_limit.used + p_amount > v_limit.amount)) then
-        insert into billing.notifications (organization_id, kind, severity, dedupe_key, subject_type, subject_id, details)
-        values (
-          p_organization_id, case when v_share < 1 then 'limit_nearly_reached' else 'limit_passed' end, 'warning',
-          concat_ws(':', 'limit', v_limit.limit_id, v_limit.window_start, v_share), v_limit.subject_type, v_limit.subject_id,
-          jsonb_build_object('limit_id', v_limit.limit_id, 'limit', v_limit.amount, 'used', v_limit.used + p_amount,
-            'share', v_share, 'resets_at', v_limit.resets_at)
-        )
-        on conflict (organization_id, dedupe_key) do nothing;
+    foreach v_share in array v_limit.alert_at loop
+      if v_limit.used <= v_limit.amount * v_share and v_limit.used + p_amount >= v_limit.amount * v_share then
+        perform billing_private.tell_of_limit(p_organization_id, v_limit, p_amount, 'limit_nearly_reached', v_share);
       end if;
     end loop;
+    if v_limit.mode = 'soft' and v_limit.used + p_amount > v_limit.amount then
+      perform billing_private.tell_of_limit(p_organization_id, v_limit, p_amount, 'limit_passed', 1);
+    end if;
   end loop;
 end
 $$;
@@ -352,7 +368,7 @@ begin
   if p_mode is null or p_mode not in ('hard', 'soft') then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "mode"}', 'hard or soft');
   end if;
-  if p_timezone is null or not exists (select 1 from pg_catalog.pg_timezone_names as z where z.name = p_timezone) then
+  if billing_private.is_timezone(p_timezone) is not true then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "timezone"}', 'the name of an IANA time zone');
   end if;
   if cardinality(p_alert_at) > 10 or exists (select 1 from unnest(p_alert_at) as a (share) where a.share is null or not a.share between 0 and 1) then

@@ -131,7 +131,7 @@ begin
     end if;
   end if;
   -- Revocation and removal take the same lock: no success after their commit.
-  if not billing_private.has_standing(p_spender) then
+  if not billing_private.confirm_standing(p_spender) then
     return (
       null, case p_spender.kind when 'agent' then 401 else 403 end,
       case p_spender.kind when 'agent' then 'agent_key_invalid' else 'not_authorized' end, null

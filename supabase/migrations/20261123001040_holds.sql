@@ -229,7 +229,7 @@ begin
     p_agent_type, p_action, p_quantities, p_amount, p_run_id, p_idempotency_key, p_metadata);
   perform billing_private.require_hold_duration(p_expires_in);
   perform billing_private.lock_organization(v_spender.organization_id);
-  if not billing_private.has_standing(v_spender) then
+  if not billing_private.confirm_standing(v_spender) then
     perform billing_private.identify_spender(p_organization_id, p_department_id, p_agent_type); -- raises what it raises now
   end if;
   v_tail := billing_private.ledger_tail(v_spender.organization_id);

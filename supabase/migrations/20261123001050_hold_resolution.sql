@@ -175,7 +175,7 @@ begin
     return p_hold.id is not null;
   elsif billing_private.caller_role() = 'anon' then
     return coalesce((billing_private.identify_agent(
-      coalesce(nullif(current_setting('request.headers', true), '')::jsonb ->> 'x-agent-key', ''))).key_id = p_hold.agent_key_id, false);
+      coalesce(nullif(current_setting('request.headers', true), '')::jsonb ->> 'x-agent-key', ''))).root_key_id = p_hold.agent_key_id, false);
   elsif not billing_private.caller_is_first_party() then
     return false;
   end if;

@@ -113,6 +113,22 @@ end
 $$;
 revoke all on function billing_private.require_an_owner(uuid) from public;
 
+-- Whoever deletes a user (an auth server, say) takes their memberships along: the last owner's stays, and with it the user.
+create function billing_private.keep_an_owner()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform billing_private.lock_organization(old.organization_id);
+  perform billing_private.require_an_owner(old.organization_id);
+  return null;
+end
+$$;
+revoke all on function billing_private.keep_an_owner() from public;
+create trigger organization_members_keep_an_owner after delete on billing.organization_members
+for each row when (old.role = 'owner') execute function billing_private.keep_an_owner();
+
 -- The part of role and department changes and removals that they share. Owner or admin; only an owner makes, changes or removes an owner.
 -- Locks the organization, so that a spend sees the member either as before or as after, and two last owners cannot leave at once.
 create function billing_private.change_member(
@@ -132,8 +148,11 @@ begin
   if v_before.user_id is null then
     perform billing_private.fail(404, 'not_found', '{"what": "member"}');
   end if;
-  if p_action <> 'leave_organization' and (v_before.role = 'owner' or p_role = 'owner') then
-    perform billing_private.require_role(p_organization_id, '{owner}');
+  -- Again under the lock: the caller may have lost the role while waiting for it.
+  if p_action <> 'leave_organization' then
+    perform billing_private.require_role(
+      p_organization_id,
+      case when v_before.role = 'owner' or coalesce(p_role = 'owner', false) then '{owner}'::text[] else '{owner,admin}' end);
   end if;
   if p_remove then
     delete from billing.organization_members as m where m.organization_id = p_organization_id and m.user_id = p_user_id;

@@ -120,10 +120,10 @@ create type billing.created_agent_key as (
 );
 comment on type billing.created_agent_key is 'An agent key with its secret, shown this once.';
 
--- Makes a key `tb_<env>_<key id>_<secret>_<checksum>`: 256 random bits; the SHA-256 of the whole key is kept. The caller has checked rights.
+-- Makes a key, new or in a chain of rotations (p_root_key_id; it then shares that chain's cap). `tb_<env>_<key id>_<secret>_<checksum>`: 256 random bits; the SHA-256 of the whole key is kept. The caller has checked rights.
 create function billing_private.issue_agent_key(
   p_organization_id uuid, p_name text, p_department_id uuid, p_agent_types text[], p_expires_at timestamptz, p_spend_limit numeric,
-  p_spend_window text
+  p_spend_window text, p_root_key_id text default null
 )
 returns billing.created_agent_key
 language plpgsql
@@ -136,12 +136,12 @@ declare
   v_key constant text := v_body || '_' || left(encode(sha256(convert_to(v_body, 'UTF8')), 'hex'), 8);
 begin
   insert into billing.agent_keys
-    (organization_id, key_id, name, department_id, agent_types, spend_limit, spend_window, expires_at, created_by)
-  values (p_organization_id, v_key_id, p_name, p_department_id, p_agent_types, p_spend_limit, p_spend_window, p_expires_at,
+    (organization_id, key_id, root_key_id, name, department_id, agent_types, spend_limit, spend_window, expires_at, created_by)
+  values (p_organization_id, v_key_id, coalesce(p_root_key_id, v_key_id), p_name, p_department_id, p_agent_types, p_spend_limit, p_spend_window, p_expires_at,
     billing_private.current_user_id());
   insert into billing_private.agent_key_secrets (key_id, organization_id, key_hash)
   values (v_key_id, p_organization_id, sha256(convert_to(v_key, 'UTF8')));
-  if p_spend_limit is not null then
+  if p_spend_limit is not null and p_root_key_id is null then
     insert into billing.credit_limits (organization_id, subject_type, subject_id, amount, limit_window, mode)
     values (p_organization_id, 'agent_key', v_key_id, p_spend_limit, p_spend_window, 'hard');
   end if;
@@ -149,7 +149,7 @@ begin
     ::billing.created_agent_key;
 end
 $$;
-revoke all on function billing_private.issue_agent_key(uuid, text, uuid, text[], timestamptz, numeric, text) from public;
+revoke all on function billing_private.issue_agent_key(uuid, text, uuid, text[], timestamptz, numeric, text, text) from public;
 
 -- Owner or admin. Raises 403 not_authorized, 422 invalid_argument and invalid_amount. Not idempotent: each call makes a key.
 create function billing_private.create_agent_key(
@@ -286,7 +286,8 @@ begin
   end if;
   perform billing_private.lock_organization(v_old.organization_id);
   v_created := billing_private.issue_agent_key(
-    v_old.organization_id, v_old.name, v_old.department_id, v_old.agent_types, v_old.expires_at, v_old.spend_limit, v_old.spend_window);
+    v_old.organization_id, v_old.name, v_old.department_id, v_old.agent_types, v_old.expires_at, v_old.spend_limit, v_old.spend_window,
+    v_old.root_key_id);
   update billing.agent_keys as k
   set
     revoked_at = case when p_overlap = interval '0' then clock_timestamp() end,

@@ -100,7 +100,7 @@ begin
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "group_by"}',
       'agent_type, action, department, member, model, agent_key or run');
   end if;
-  if not exists (select 1 from pg_catalog.pg_timezone_names as z where z.name = p_timezone) then
+  if billing_private.is_timezone(p_timezone) is not true then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "timezone"}', 'the name of an IANA time zone');
   end if;
   if p_to - p_from > interval '3660 days' or (p_bucket = 'hour' and p_to - p_from > interval '92 days') then

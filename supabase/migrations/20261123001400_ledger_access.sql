@@ -256,7 +256,7 @@ begin
     v_visible := v_entry.id is not null;
   elsif billing_private.caller_role() = 'anon' then
     v_agent_key := nullif(current_setting('request.headers', true), '')::jsonb ->> 'x-agent-key';
-    v_visible := coalesce((billing_private.identify_agent(v_agent_key)).key_id = v_entry.agent_key_id, false);
+    v_visible := coalesce((billing_private.identify_agent(v_agent_key)).root_key_id = v_entry.agent_key_id, false);
   elsif v_user_id is not null then
     v_visible := coalesce(
       billing_private.user_has_role(v_user_id, v_entry.organization_id, '{owner,admin,billing}')

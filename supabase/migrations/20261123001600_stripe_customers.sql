@@ -48,6 +48,12 @@ declare
   v_claim billing_private.customer_claims;
   v_stripe_customer_id text;
 begin
+  if p_livemode and exists (
+    select 1 from billing.organizations as o where o.organization_id = p_organization_id and o.test_clock is not null
+  ) then
+    perform billing_private.fail(409, 'conflict', '{"what": "test_clock"}',
+      'an organization with a test clock cannot become a live Stripe customer');
+  end if;
   insert into billing_private.customer_claims (organization_id, livemode, email, name)
   select o.organization_id, p_livemode, p_email, o.name
   from billing.organizations as o where o.organization_id = p_organization_id

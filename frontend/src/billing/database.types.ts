@@ -33,14 +33,14 @@ isOneToOne: false
                   ]
                 },"agent_keys": {
                   Row: {
-                    "agent_types": (string)[] | null,"created_at": string,"created_by": string | null,"department_id": string | null,"expires_at": string | null,"key_id": string,"last_used_at": string | null,"name": string,"organization_id": string,"revoked_at": string | null,"spend_limit": number | null,"spend_window": string
+                    "agent_types": (string)[] | null,"created_at": string,"created_by": string | null,"department_id": string | null,"expires_at": string | null,"key_id": string,"last_used_at": string | null,"name": string,"organization_id": string,"revoked_at": string | null,"root_key_id": string,"spend_limit": number | null,"spend_window": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "agent_types"?: (string)[] | null,"created_at"?: string,"created_by"?: string | null,"department_id"?: string | null,"expires_at"?: string | null,"key_id": string,"last_used_at"?: string | null,"name": string,"organization_id": string,"revoked_at"?: string | null,"spend_limit"?: number | null,"spend_window"?: string
+                    "agent_types"?: (string)[] | null,"created_at"?: string,"created_by"?: string | null,"department_id"?: string | null,"expires_at"?: string | null,"key_id": string,"last_used_at"?: string | null,"name": string,"organization_id": string,"revoked_at"?: string | null,"root_key_id": string,"spend_limit"?: number | null,"spend_window"?: string
                   }
                   Update: {
-                    "agent_types"?: (string)[] | null,"created_at"?: string,"created_by"?: string | null,"department_id"?: string | null,"expires_at"?: string | null,"key_id"?: string,"last_used_at"?: string | null,"name"?: string,"organization_id"?: string,"revoked_at"?: string | null,"spend_limit"?: number | null,"spend_window"?: string
+                    "agent_types"?: (string)[] | null,"created_at"?: string,"created_by"?: string | null,"department_id"?: string | null,"expires_at"?: string | null,"key_id"?: string,"last_used_at"?: string | null,"name"?: string,"organization_id"?: string,"revoked_at"?: string | null,"root_key_id"?: string,"spend_limit"?: number | null,"spend_window"?: string
                   }
                   Relationships: [
                     {
@@ -965,6 +965,7 @@ isOneToOne: false
 "name": string,
 "organization_id": string,
 "revoked_at": string | null,
+"root_key_id": string,
 "spend_limit": number | null,
 "spend_window": string
             }

@@ -118,7 +118,7 @@ select tests.reset();
 select results_eq(
   $$select kind, details ->> 'share' from billing.notifications where organization_id = tests.id('Acme') and subject_type = 'organization'
     order by (details ->> 'share')::numeric$$,
-  $$values ('limit_nearly_reached', '0.5'), ('limit_nearly_reached', '0.8'), ('limit_passed', '1.0')$$, 'people are told once of each share, and once of passing it');
+  $$values ('limit_nearly_reached', '0.5'), ('limit_nearly_reached', '0.8'), ('limit_passed', '1')$$, 'people are told once of each share, and once of passing it');
 select pg_temp.clock('2030-03-18 00:00:00+00');
 select tests.as_user('Max');
 select is(pg_temp.spend(120), 'ok', 'the next Monday is a new week');
