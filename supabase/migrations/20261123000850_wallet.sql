@@ -3,7 +3,9 @@
 create type billing_private.wallet as (
   balance numeric,
   held numeric,
-  debt numeric
+  debt numeric,
+  begun_ids uuid[],      -- grants that began and no sweep has booked yet,
+  begun_amounts numeric[] -- and what the debt left of them
 );
 
 create type billing.credit_check as (
@@ -48,23 +50,24 @@ declare
   v_due record;
   v_repaid numeric;
 begin
-  v_wallet := (p_tail.balance_after, p_tail.held_after, p_tail.debt_after);
+  v_wallet := (p_tail.balance_after, p_tail.held_after, p_tail.debt_after, '{}', '{}');
   if p_tail.head_grant_id is not null and p_at < p_tail.turn_at then
     return v_wallet;
   end if;
-  if p_tail.held_after > 0 then
-    select v_wallet.balance - coalesce(sum(h.metered), 0), v_wallet.held - coalesce(sum(h.amount), 0)
-    into v_wallet.balance, v_wallet.held
-    from billing.credit_holds as h
-    where h.organization_id = p_tail.organization_id and h.status = 'open' and h.expires_at <= p_at;
-  end if;
   for v_due in
-    select g.is_open and g.activated_at is null as is_pending, g.amount::numeric as amount, g.expires_at,
+    select 1 as rank, h.expires_at as due_at, h.id, h.amount::numeric as amount, h.metered::numeric as metered,
+      greatest(h.metered - coalesce((select sum(a) from unnest(h.grant_amounts) as a), 0), 0) as uncovered,
+      null::timestamptz as expires_at, null::numeric as losable
+    from billing.credit_holds as h
+    where h.organization_id = p_tail.organization_id and h.status = 'open' and h.expires_at <= p_at
+    union all
+    select case when g.activated_at is null then 3 else 2 end,
+      case when g.activated_at is null then g.effective_at else g.expires_at end, g.id, g.amount, null, null, g.expires_at,
       case
         when not g.is_open then 0
         when g.id = p_tail.head_grant_id then p_tail.head_available::numeric
         else g.remaining::numeric - g.held::numeric
-      end + coalesce(c.claimed - c.metered, 0) as losable
+      end + coalesce(c.claimed - c.metered, 0)
     from billing_private.credit_grant_lots as g
     left join billing_private.due_claims(p_tail.organization_id, p_at) as c on c.grant_id = g.id
     where g.organization_id = p_tail.organization_id
@@ -73,17 +76,24 @@ begin
         or (g.is_open and g.activated_at is not null and g.expires_at <= p_at)
         or (not g.is_open and g.held > 0 and c.grant_id is not null)
       )
-    order by case when g.activated_at is null then g.effective_at else g.expires_at end, g.activated_at is null, g.id
+    order by 2, 1, 3
   loop
-    if v_due.is_pending then
+    if v_due.rank = 1 then
+      v_wallet.balance := v_wallet.balance - v_due.metered;
+      v_wallet.held := v_wallet.held - v_due.amount;
+      v_wallet.debt := v_wallet.debt + v_due.uncovered;
+    elsif v_due.rank = 2 then
+      v_wallet.balance := v_wallet.balance - v_due.losable;
+    else
       v_repaid := least(v_wallet.debt, v_due.amount);
       v_wallet.debt := v_wallet.debt - v_repaid;
       v_wallet.balance := v_wallet.balance + v_due.amount;
       if v_due.expires_at <= p_at then
         v_wallet.balance := v_wallet.balance - (v_due.amount - v_repaid);
+      else
+        v_wallet.begun_ids := v_wallet.begun_ids || v_due.id;
+        v_wallet.begun_amounts := v_wallet.begun_amounts || (v_due.amount - v_repaid);
       end if;
-    else
-      v_wallet.balance := v_wallet.balance - v_due.losable;
     end if;
   end loop;
   return v_wallet;
@@ -247,7 +257,7 @@ begin
   v_entry := billing_private.entry_as_of(v_tail, v_at);
   v_wallet := case
     when v_entry.sequence = v_tail.sequence then billing_private.wallet_at(v_tail, v_at)
-    else (v_entry.balance_after, v_entry.held_after, v_entry.debt_after)::billing_private.wallet
+    else (v_entry.balance_after, v_entry.held_after, v_entry.debt_after, '{}', '{}')::billing_private.wallet
   end;
   select
     coalesce(sum(g.amount) filter (where g.effective_at > v_at), 0),
@@ -260,10 +270,17 @@ begin
   select coalesce(jsonb_agg(jsonb_build_object('expires_at', e.expires_at, 'amount', e.amount) order by e.expires_at), '[]')
   into v_answer.expiring
   from (
-    select g.expires_at, sum(case when g.is_pending then g.amount else g.unheld end) as amount
+    select g.expires_at, sum(left_of.amount) as amount
     from billing_private.grants_at(v_tail, v_entry.sequence) as g
-    where g.expires_at < 'infinity' and g.expires_at > v_at and g.effective_at <= v_at
-      and case when g.is_pending then g.amount else g.unheld end > 0
+    left join billing_private.due_claims(v_organization.organization_id, v_at) as c
+      on c.grant_id = g.grant_id and v_entry.sequence = v_tail.sequence
+    cross join lateral (
+      select case
+        when g.is_pending then coalesce(v_wallet.begun_amounts[array_position(v_wallet.begun_ids, g.grant_id)], 0)
+        else g.unheld + coalesce(c.claimed - c.metered, 0)
+      end as amount
+    ) as left_of
+    where g.expires_at < 'infinity' and g.expires_at > v_at and g.effective_at <= v_at and left_of.amount > 0
     group by g.expires_at
     order by g.expires_at
     limit 10

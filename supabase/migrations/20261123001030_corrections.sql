@@ -93,6 +93,10 @@ declare
   v_lost_amounts numeric[] := '{}';
   v_refund billing.credit_transactions;
   v_index integer;
+  -- What a hold settled was spent when the hold was taken: its grant may have ended before the capture.
+  v_spent_at constant timestamptz := coalesce(
+    (select h.created_at from billing.credit_holds as h where h.organization_id = p_entry.organization_id and h.id = p_entry.hold_id),
+    p_entry.created_at);
 begin
   for v_part in select p.* from billing_private.refundable_parts(p_entry) as p order by p.place desc loop
     exit when v_left = 0;
@@ -118,7 +122,7 @@ begin
       perform billing_private.return_to_grant(v_grant.organization_id, v_grant.id, v_take);
       v_ids := v_ids || v_grant.id;
     elsif p_reason = 'platform_fault' then
-      v_ids := v_ids || billing_private.replace_expired_grant(v_grant, v_take, p_now, v_grant.expires_at - p_entry.created_at);
+      v_ids := v_ids || billing_private.replace_expired_grant(v_grant, v_take, p_now, v_grant.expires_at - greatest(v_spent_at, v_grant.effective_at));
     else
       v_ids := v_ids || v_grant.id;
       v_lost_ids := v_lost_ids || v_grant.id;

@@ -76,11 +76,12 @@ declare
   v_index integer;
 begin
   v_released := billing_private.release_claims(p_hold, least(p_captured, p_hold.amount));
-  v_uncovered := v_released.uncovered + greatest(p_captured - p_hold.amount, 0);
-  if v_uncovered > 0 then
-    v_extra := billing_private.pick_from_grants(p_hold, v_uncovered);
+  -- What the hold was taken for and no claim covers was taken on the overdraft: it is debt. What goes beyond the hold looks for grants first.
+  v_uncovered := v_released.uncovered;
+  if p_captured > p_hold.amount then
+    v_extra := billing_private.pick_from_grants(p_hold, p_captured - p_hold.amount);
     perform billing_private.take_from_grants(p_hold.organization_id, v_extra.grant_ids, v_extra.amounts);
-    v_uncovered := v_uncovered + coalesce((select sum(a) from unnest(v_extra.amounts) as a), 0);
+    v_uncovered := v_uncovered + p_captured - p_hold.amount + coalesce((select sum(a) from unnest(v_extra.amounts) as a), 0);
   end if;
   if p_captured > 0 or p_status = 'captured' then
     v_entry := billing_private.append_entry(
@@ -294,6 +295,7 @@ declare
   v_hold billing.credit_holds;
   v_entry billing.credit_transactions;
   v_quantities constant jsonb := billing_private.require_quantities(p_quantities);
+  v_requested numeric; -- the amount as it is stored: rounded up, so that the same call replays
   v_cost numeric;
   v_excess numeric;
 begin
@@ -304,7 +306,7 @@ begin
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "amount"}', 'either amount or quantities');
   end if;
   if p_amount is not null then
-    v_cost := billing_private.require_hold_amount('amount', p_amount);
+    v_requested := billing_private.require_hold_amount('amount', p_amount);
   end if;
   v_tail := billing_private.open_hold_ledger(p_hold_id);
   select h.* into v_hold from billing.credit_holds as h where h.id = p_hold_id;
@@ -313,7 +315,7 @@ begin
     where t.organization_id = v_hold.organization_id and t.idempotency_key = p_idempotency_key;
     if found then
       if v_entry.hold_id is distinct from p_hold_id or v_entry.quantities is distinct from v_quantities
-        or v_entry.requested_amount is distinct from v_cost then
+        or v_entry.requested_amount is distinct from v_requested then
         perform billing_private.fail(409, 'idempotency_conflict', jsonb_build_object('transaction_id', v_entry.id));
       end if;
       return billing_private.receipt_of(v_entry, true);
@@ -323,14 +325,14 @@ begin
     perform billing_private.refuse_resolved_hold(v_hold);
   end if;
   v_cost := coalesce(
-    v_cost,
+    v_requested,
     case when v_quantities is not null then billing_private.price_quantities(v_hold.price_ids, v_quantities) end,
     v_hold.amount);
   v_excess := billing_private.collectable_excess(v_tail, v_hold, v_cost - v_hold.amount);
   perform billing_private.close_hold(
     v_tail, v_hold, 'captured', least(v_cost, v_hold.amount) + v_excess, greatest(v_cost - v_hold.amount, 0) - v_excess, v_tail.recorded_at,
     jsonb_strip_nulls(jsonb_build_object(
-      'idempotency_key', p_idempotency_key, 'quantities', v_quantities, 'requested_amount', p_amount,
+      'idempotency_key', p_idempotency_key, 'quantities', v_quantities, 'requested_amount', v_requested,
       'price_ids', case when v_quantities is not null then to_jsonb(v_hold.price_ids) end,
       'metadata', nullif(v_hold.metadata, '{}'))));
   select h.* into v_hold from billing.credit_holds as h where h.id = p_hold_id;

@@ -14,7 +14,7 @@ from hypothesis.stateful import precondition, rule
 from .comparing import learn, outcome, same_refusal
 from .database import Row
 from .entities import ZERO, Grant, Hold, Limit, Refused, Spender
-from .ledger import Ledger, later
+from .ledger import later
 from .story import AGENT, DEPARTMENT, GRANTED, HOLD_SPAN, KEY, PICK, SPANS, SPENT, Story
 
 
@@ -124,7 +124,8 @@ class LedgerMachine(Story):
     ) -> None:
         """Section 3: one answer for each event; atomic: all or nothing."""
         spends = [self._new_spend(*event) for event in events]
-        trial = copy.deepcopy(self.ledger)
+        # Copied together: what is known of earlier consumptions goes on pointing at the ledger's grants.
+        trial, known = copy.deepcopy((self.ledger, self.consumptions))
         expected = trial.consume_batch(spends)
         actual = outcome(
             lambda: self.database.call(
@@ -140,19 +141,12 @@ class LedgerMachine(Story):
             assert same_refusal(Refused(first.status, first.slug, index=index, **first.details), actual)
             return
         assert isinstance(actual, list)
-        self._adopt(trial)
+        self.ledger, self.consumptions = trial, known
         assert [row["index"] for row in actual] == list(range(len(spends)))
         for answer, row in zip(expected, actual, strict=True):
             error = row["error"] or {}
             told = Refused(error["status"], error["message"], **error["details"]) if error else row["receipt"]
             self._same_movement(answer, told)
-
-    def _adopt(self, trial: Ledger) -> None:
-        """Take the copy on which a batch was tried, with what it knows of earlier consumptions."""
-        copies = {h.consumption.id: h.consumption for h in trial.holds if h.consumption}
-        copies |= {r.consumption.id: r.consumption for r in trial.answers.values() if r.consumption}
-        self.ledger = trial
-        self.consumptions |= {name: found for name, found in copies.items() if name in self.consumptions}
 
     @precondition(lambda self: self.spent)
     @rule(

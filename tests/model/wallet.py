@@ -77,10 +77,7 @@ class Wallet:
     # Time (sections 3.4, 4 and 9)
 
     def move_clock(self, to: datetime) -> None:
-        """Let time pass; at one instant grants end, then grants begin, then holds run out.
-
-        So a hold that runs out at T is settled from what is spendable at T: periods are half open.
-        """
+        """Let time pass; at one instant holds run out, then grants end, then grants begin."""
         while True:
             due = [at for at in self._due_instants() if at <= to]
             if not due:
@@ -96,15 +93,15 @@ class Wallet:
         return ends + begins + [h.expires_at for h in self.open_holds]
 
     def _settle(self) -> None:
+        run_out = [h for h in self.open_holds if h.expires_at <= self.now]
+        for hold in sorted(run_out, key=lambda h: (h.expires_at, h.id)):
+            self.resolve(hold, "expired", hold.metered)
         for grant in self.grants:
             if grant.is_spendable and grant.expires_at <= self.now:
                 self.end_grant(grant)
         begin = [g for g in self.grants if not g.is_active and not g.is_over and g.effective_at <= self.now]
         for grant in sorted(begin, key=lambda g: (g.effective_at, g.id)):
             self.begin_grant(grant)
-        run_out = [h for h in self.open_holds if h.expires_at <= self.now]
-        for hold in sorted(run_out, key=lambda h: (h.expires_at, h.id)):
-            self.resolve(hold, "expired", hold.metered)
 
     def begin_grant(self, grant: Grant) -> None:
         """Put a grant in force: it repays debt first (section 6)."""
@@ -218,13 +215,16 @@ class Wallet:
     # Resolving a hold (section 4)
 
     def resolve(self, hold: Hold, status: str, captured: Decimal) -> list[Part]:
-        """End a hold, once: charge `captured` to its claims, then to what is free, and let the rest go.
+        """End a hold, once: charge `captured` to its claims and let the rest go.
+
+        What the hold was taken for and no claim covers was taken on the overdraft, and is debt; what goes
+        beyond the hold is paid as any spend is.
 
         Returns:
             The parts that paid. What is let go of a grant that is over is lost with it.
         """
         paid: list[Part] = []
-        left = captured
+        left = min(captured, hold.amount)
         for claim in hold.claims:
             grant = claim.grant
             assert grant
@@ -235,7 +235,11 @@ class Wallet:
             if taken:
                 paid.append(Part(grant, taken))
         hold.status = status
-        paid += self.pay(hold.spender, left) if left else []
+        if left:
+            self.debt += left
+            paid.append(Part(None, left))
+        if captured > hold.amount:
+            paid += self.pay(hold.spender, captured - hold.amount)
         hold.charge.amount = captured
         hold.captured = captured
         if captured:

@@ -156,8 +156,10 @@ def test_return_pages_and_deliveries_all_at_once_grant_once(buyer: Buyer, delive
 
 def test_two_browsers_paying_the_same_session_pay_once(buyer: Buyer) -> None:
     session = buyer.buy()
+    browsers = [HostedPage(session["url"]) for _ in range(2)]
+    forms = [browser.open() for browser in browsers]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: HostedPage(session["url"]).pay(CARD_PAYS), range(2)))
+        list(pool.map(lambda place: browsers[place].pay(CARD_PAYS, form_token=forms[place]), range(2)))
 
     assert buyer.workers.return_page(session["session_id"]).json()["status"] == "complete"
     assert buyer.books.balance == 500

@@ -29,6 +29,7 @@ def _exposes_new_tables(url: str) -> bool:
     return bool(row[0])
 
 
+@pytest.mark.serial  # other tests make and drop functions of their own meanwhile
 def test_the_instance_has_these_rights_too(stack_database_url: str) -> None:
     found = rights(stack_database_url)
     assert found == GOLDEN.read_text()
