@@ -101,7 +101,7 @@ def test_a_crash_between_insert_and_apply_leaves_nothing_and_the_redelivery_gran
 
 def backend_waiting_for_the_lock(lock: Database) -> int:
     """The process id of the first database session that waits for a lock which `lock` holds."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         row = lock.execute(
             "select pid from pg_stat_activity where pg_backend_pid() = any(pg_blocking_pids(pid)) limit 1"
