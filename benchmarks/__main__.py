@@ -210,8 +210,11 @@ def main() -> None:
         table.add_row(*line.cells)
     console.print(table)
     console.print(storage)
-    options = f"--seconds {arguments.seconds:g} --repetitions {arguments.repetitions}"
-    command = f"make bench (python -m benchmarks {options})"
+    options = (
+        f"--seconds {arguments.seconds:g} --repetitions {arguments.repetitions}"
+        f" --organizations {arguments.organizations}"
+    )
+    command = f"python -m benchmarks {options}"
     arguments.output.write_text(
         _TEXT.format(
             command=command,
