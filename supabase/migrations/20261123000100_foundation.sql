@@ -157,20 +157,25 @@ create table billing_private.settings (
   name text not null primary key,
   value text not null,
   updated_at timestamptz not null default now(),
-  constraint settings_name_known check (name in ('app_url', 'environment'))
+  constraint settings_name_known check (name in ('app_url', 'environment', 'plan_change_mode', 'queue_places'))
 );
 alter table billing_private.settings enable row level security;
 revoke all on table billing_private.settings from public, anon, authenticated, service_role;
 comment on table billing_private.settings is
-'Facts about this installation: app_url (where people top up; part of insufficient_credits), environment (the <env> of agent keys).';
-comment on column billing_private.settings.name is 'app_url or environment.';
+'Facts about this installation: app_url (where people top up; part of insufficient_credits), environment (the <env> of agent keys), plan_change_mode (prorate_delta, full_restart or next_period),
+queue_places (how many calls may wait for the lock of one organization; 64).';
+comment on column billing_private.settings.name is 'app_url, environment, plan_change_mode or queue_places.';
 comment on column billing_private.settings.value is 'The setting, as text.';
 comment on column billing_private.settings.updated_at is 'When it was last changed.';
 
 create function billing_private.setting(p_name text, p_default text)
 returns text
-language sql
+language plpgsql
 stable
 set search_path = ''
-return coalesce((select s.value from billing_private.settings as s where s.name = p_name), p_default);
+as $$
+begin
+  return coalesce((select s.value from billing_private.settings as s where s.name = p_name), p_default);
+end
+$$;
 revoke all on function billing_private.setting(text, text) from public;

@@ -19,8 +19,10 @@ create table billing.organizations (
   ledger_number bigint not null default billing_private.new_ledger_number(),
   test_clock timestamptz,
   restricted_reason text,
+  restricted_from timestamptz,
   overdraft_limit billing.credit_amount not null default 0,
   over_capture_policy text not null default 'deny',
+  revision bigint not null default 0,
   created_at timestamptz not null default now(),
   constraint organizations_pkey primary key (organization_id),
   constraint organizations_ledger_number_unique unique (ledger_number),
@@ -36,9 +38,14 @@ comment on column billing.organizations.name is 'What people call it; 1 to 200 c
 comment on column billing.organizations.ledger_number is
 '47 random bits: the key of the organization''s lock and the high half of its transaction ids.';
 comment on column billing.organizations.test_clock is 'For tests: this instant replaces now() in every rule; null: real time.';
-comment on column billing.organizations.restricted_reason is 'Why spending is refused (past_due, dispute, paused); null: it is not.';
+comment on column billing.organizations.restricted_reason is
+'Why spending is, or will be, refused (past_due, dispute, paused); null: it is not. See billing_private.organization_restrictions.';
+comment on column billing.organizations.restricted_from is
+'First instant at which spending is refused for restricted_reason: a grace period ends without any job; null: no restriction.';
 comment on column billing.organizations.overdraft_limit is 'Credits that may be spent beyond what was granted; 0: none.';
 comment on column billing.organizations.over_capture_policy is 'What a capture above its hold does: deny, up_to_available or allow_debt.';
+comment on column billing.organizations.revision is
+'Counts changes of what a spend''s terms rest on: keys, limits, prices. See billing_private.spend_terms.';
 comment on column billing.organizations.created_at is 'When it was created.';
 
 create table billing.departments (

@@ -26,7 +26,7 @@ create table billing.subscription_plans (
   constraint subscription_plans_name_length check (length(name) between 1 and 200),
   constraint subscription_plans_unit_amount_not_negative check (unit_amount >= 0),
   constraint subscription_plans_currency_format check (currency ~ '^[a-z]{3}$'),
-  constraint subscription_plans_billing_interval_known check (billing_interval in ('month', 'year')),
+  constraint subscription_plans_billing_interval_known check (billing_interval in ('day', 'week', 'month', 'year')),
   constraint subscription_plans_rollover_share_range check (rollover_share between 0 and 1),
   constraint subscription_plans_trial_days_range check (trial_days between 0 and 730),
   constraint subscription_plans_grace_days_range check (grace_days between 0 and 90),
@@ -43,13 +43,13 @@ comment on column billing.subscription_plans.name is 'The plan''s name for peopl
 comment on column billing.subscription_plans.description is 'One sentence for people.';
 comment on column billing.subscription_plans.unit_amount is 'Price of one period, in the smallest unit of the currency.';
 comment on column billing.subscription_plans.currency is 'ISO 4217 code in lower case, as Stripe writes it.';
-comment on column billing.subscription_plans.billing_interval is 'How long a period is: month or year.';
+comment on column billing.subscription_plans.billing_interval is 'How long a period is: day, week, month or year.';
 comment on column billing.subscription_plans.credits_per_period is 'Credits granted for each paid period.';
 comment on column billing.subscription_plans.rollover_cap is
-'At most so many unspent credits roll over into the next period; null: see rollover_share.';
+'At most so many unspent credits roll over into the next period; null: see rollover_share. With both, the smaller counts.';
 comment on column billing.subscription_plans.rollover_share is
 'At most this share (0 to 1) of credits_per_period rolls over; null: see rollover_cap. Both null: nothing rolls over.';
-comment on column billing.subscription_plans.credit_expiry is 'How long a period''s credits live; null: until the period ends.';
+comment on column billing.subscription_plans.credit_expiry is 'How long a period''s credits live, from its start; they do not roll over. Null: until the period ends.';
 comment on column billing.subscription_plans.trial_days is 'Length of the trial in days; 0: no trial.';
 comment on column billing.subscription_plans.trial_credits is 'Credits for the trial, once an organization and card.';
 comment on column billing.subscription_plans.grace_days is 'Days of use after a failed renewal before spending is restricted.';
@@ -57,6 +57,59 @@ comment on column billing.subscription_plans.features is 'What the plan allows, 
 comment on column billing.subscription_plans.is_active is 'Whether it is on offer; others are invisible to clients.';
 comment on column billing.subscription_plans.sort_order is 'Place in lists, ascending.';
 comment on column billing.subscription_plans.created_at is 'When it was made.';
+
+-- What plans said before they were edited. A period is granted on the terms that were in force when it began, even if it is booked later: by a
+-- sweeper that was down, or an invoice that was paid late.
+create table billing_private.subscription_plan_history (
+  plan_id uuid not null,
+  valid_until timestamptz not null,
+  terms jsonb not null,
+  constraint subscription_plan_history_pkey primary key (plan_id, valid_until),
+  constraint subscription_plan_history_plan_fkey foreign key (plan_id) references billing.subscription_plans (id) on delete cascade
+);
+alter table billing_private.subscription_plan_history enable row level security;
+revoke all on table billing_private.subscription_plan_history from public, anon, authenticated, service_role;
+comment on table billing_private.subscription_plan_history is 'Earlier versions of plans, written by a trigger whenever one is edited.';
+comment on column billing_private.subscription_plan_history.plan_id is 'The plan.';
+comment on column billing_private.subscription_plan_history.valid_until is 'First instant, by the wall clock, at which it said something else.';
+comment on column billing_private.subscription_plan_history.terms is 'The row of subscription_plans as it was.';
+
+create function billing_private.keep_plan_version()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  insert into billing_private.subscription_plan_history (plan_id, valid_until, terms) values (old.id, clock_timestamp(), to_jsonb(old));
+  return null;
+end
+$$;
+revoke all on function billing_private.keep_plan_version() from public;
+create trigger subscription_plans_keep_version after update on billing.subscription_plans
+for each row when (old.* is distinct from new.*) execute function billing_private.keep_plan_version();
+
+-- A plan as it was at p_at; for instants to come (those of test clocks are) as it is.
+create function billing_private.plan_at(p_plan_id uuid, p_at timestamptz)
+returns billing.subscription_plans
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_plan billing.subscription_plans;
+begin
+  select (jsonb_populate_record(null::billing.subscription_plans, h.terms)).* into v_plan
+  from billing_private.subscription_plan_history as h
+  where h.plan_id = p_plan_id and h.valid_until > p_at
+  order by h.valid_until limit 1;
+  if not found then
+    select p.* into v_plan from billing.subscription_plans as p where p.id = p_plan_id;
+  end if;
+  return v_plan;
+end
+$$;
+revoke all on function billing_private.plan_at(uuid, timestamptz) from public;
 
 create table billing.credit_packages (
   id uuid not null default gen_random_uuid(),

@@ -5,6 +5,14 @@
 -- that entry under the organization's lock and inserts its successor; a grant's own row is touched only when the head turns.
 -- Why: docs/decisions/0003-tail-ledger.md. Policies stand in 20261123001400_ledger_access.sql.
 
+-- A domain, not a check constraint of the table: Postgres reads a table's constraints from their text at every insert, 25 us a spend. What the
+-- columns owe each other (a consumption names agent type and action and takes credits, allocations come in pairs) is in verify_ledger.
+create domain billing.transaction_kind as text
+constraint transaction_kind_known check (
+  value in ('schedule', 'grant', 'consume', 'expire', 'refund', 'void', 'adjust', 'transfer', 'hold', 'release', 'clawback', 'reinstate')
+);
+comment on domain billing.transaction_kind is 'What a ledger entry moved.';
+
 create table billing.credit_transactions (
   organization_id uuid not null,
   sequence bigint not null,
@@ -19,7 +27,7 @@ create table billing.credit_transactions (
   source_transaction_id uuid,
   announced_at timestamptz,
   has_scoped_grants boolean not null,
-  kind text not null,
+  kind billing.transaction_kind not null,
   amount billing.credit_delta not null,
   balance_after billing.credit_delta not null,
   held_after billing.credit_amount not null default 0,
@@ -38,14 +46,7 @@ create table billing.credit_transactions (
   grant_amounts numeric[],
   limits jsonb,
   metadata jsonb,
-  constraint credit_transactions_pkey primary key (organization_id, sequence),
-  constraint credit_transactions_kind_known check (
-    kind in ('schedule', 'grant', 'consume', 'expire', 'refund', 'void', 'adjust', 'transfer', 'hold', 'release', 'clawback', 'reinstate')
-  ),
-  constraint credit_transactions_consumption_complete check (kind <> 'consume' or (agent_type is not null and action is not null and amount <= 0)),
-  constraint credit_transactions_allocation_complete check (
-    (grant_ids is null) = (grant_amounts is null) and coalesce(cardinality(grant_ids) = cardinality(grant_amounts), true)
-  )
+  constraint credit_transactions_pkey primary key (organization_id, sequence)
 ) partition by hash (organization_id);
 alter table billing.credit_transactions enable row level security;
 revoke all on table billing.credit_transactions from public, anon, authenticated, service_role;
@@ -67,7 +68,7 @@ comment on column billing.credit_transactions.hold_id is 'The hold that this ent
 comment on column billing.credit_transactions.source_transaction_id is 'The entry that this one corrects.';
 comment on column billing.credit_transactions.announced_at is 'When dashboards were last told of the ledger; at most once a second.';
 comment on column billing.credit_transactions.has_scoped_grants is 'Whether any open grant was scoped to a department or agent type.';
-comment on column billing.credit_transactions.kind is 'What moved; see the check constraint for the words.';
+comment on column billing.credit_transactions.kind is 'What moved; see the domain transaction_kind for the words.';
 comment on column billing.credit_transactions.amount is 'The change of the balance: negative when credits leave.';
 comment on column billing.credit_transactions.balance_after is 'The balance after this entry: the sum of all amounts so far.';
 comment on column billing.credit_transactions.held_after is 'What open holds have claimed after this entry.';
@@ -157,6 +158,13 @@ create table billing_private.credit_grant_lots (
   closed_reason text,
   parent_grant_id uuid,
   transaction_id uuid, -- the entry that booked it: `grant`, or `schedule` when it was still to come
+  subscription_id uuid,
+  is_period_grant boolean not null default false,
+  period_start timestamptz,
+  period_ends_at timestamptz,
+  grace_ends_at timestamptz,
+  rollover_cap billing.credit_amount,
+  burn_by timestamptz not null generated always as (least(expires_at, period_ends_at)) stored,
   metadata jsonb not null default '{}',
   created_at timestamptz not null,
   constraint credit_grants_pkey primary key (organization_id, id),
@@ -167,14 +175,20 @@ create table billing_private.credit_grant_lots (
   constraint credit_grants_amount_positive check (amount > 0),
   constraint credit_grants_remaining_bounded check (remaining <= amount),
   constraint credit_grants_held_bounded check (held <= remaining),
-  constraint credit_grants_period_ordered check (expires_at > effective_at),
+  -- Equal when a subscription was canceled at the instant of its grant.
+  constraint credit_grants_period_ordered check (expires_at >= effective_at),
+  constraint credit_grants_period_of_subscription check (
+    (subscription_id is not null or num_nonnulls(period_start, period_ends_at, grace_ends_at, rollover_cap) = 0)
+    and (period_ends_at is null) = (grace_ends_at is null)
+    and (not is_period_grant or period_start is not null)
+  ),
   constraint credit_grants_organization_fkey foreign key (organization_id) references billing.organizations (organization_id),
   constraint credit_grants_department_fkey foreign key (organization_id, department_id)
   references billing.departments (organization_id, id)
 ) with (fillfactor = 70);
 -- The burn-down order, as an index: see billing_private.burn_down().
 create index credit_grants_burn_down on billing_private.credit_grant_lots
-(organization_id, priority, is_scoped desc, expires_at, unit_cost, effective_at, id) where is_open and activated_at is not null;
+(organization_id, priority, is_scoped desc, burn_by, unit_cost, effective_at, id) where is_open and activated_at is not null;
 create index credit_grants_expiring on billing_private.credit_grant_lots (organization_id, expires_at, id)
 where is_open and activated_at is not null;
 create index credit_grants_pending on billing_private.credit_grant_lots (organization_id, effective_at, id)
@@ -185,6 +199,12 @@ where is_open and activated_at is not null;
 create index credit_grants_pending_anywhere on billing_private.credit_grant_lots (effective_at) where is_open and activated_at is null;
 create index credit_grants_scoped on billing_private.credit_grant_lots (organization_id, id) where is_open and is_scoped;
 create index credit_grants_department on billing_private.credit_grant_lots (organization_id, department_id);
+-- A subscription grants once a period, whatever calls twice.
+create unique index credit_grants_one_a_period on billing_private.credit_grant_lots (organization_id, subscription_id, period_start)
+where is_period_grant;
+-- What of a subscription's grants a renewal or an end still finds in force, past a history of any length.
+create index credit_grants_subscription on billing_private.credit_grant_lots (organization_id, subscription_id, expires_at)
+where subscription_id is not null;
 create index credit_grants_id on billing_private.credit_grant_lots (id);
 alter table billing_private.credit_grant_lots enable row level security;
 revoke all on table billing_private.credit_grant_lots from public, anon, authenticated, service_role;
@@ -211,6 +231,18 @@ comment on column billing_private.credit_grant_lots.closed_reason is 'Why nothin
 comment on column billing_private.credit_grant_lots.parent_grant_id is 'The grant from which this one was split or rolled over.';
 comment on column billing_private.credit_grant_lots.transaction_id is
 'The entry that booked it: `grant`, or `schedule` when it was still to come.';
+comment on column billing_private.credit_grant_lots.subscription_id is 'The subscription for a period of which it was granted; null: none.';
+comment on column billing_private.credit_grant_lots.is_period_grant is
+'Whether it is its subscription''s one grant for the period; what an upgrade adds within it, a rollover or a trial is not.';
+comment on column billing_private.credit_grant_lots.period_start is 'First instant of the period for which it was granted; null: none.';
+comment on column billing_private.credit_grant_lots.period_ends_at is
+'End of its period: a renewal from then on ends it; null: it lives by expires_at alone.';
+comment on column billing_private.credit_grant_lots.grace_ends_at is
+'What expires_at is while the subscription goes on: its period''s end and the plan''s grace, in which the renewal arrives.';
+comment on column billing_private.credit_grant_lots.rollover_cap is
+'At most so much of it rolls over into the next period, fixed when it was granted; null: nothing does.';
+comment on column billing_private.credit_grant_lots.burn_by is
+'When it is expected to end (expires_at, or its period''s end): its place in the burn-down order.';
 comment on column billing_private.credit_grant_lots.metadata is 'The granter''s own object, at most 8 kB.';
 comment on column billing_private.credit_grant_lots.created_at is 'When it was granted, in the organization''s time.';
 
@@ -287,6 +319,7 @@ create table billing.credit_limits (
   mode text not null default 'hard',
   timezone text not null default 'UTC',
   alert_at numeric[] not null default '{0.8}',
+  counted_from timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint credit_limits_pkey primary key (organization_id, id),
@@ -294,6 +327,7 @@ create table billing.credit_limits (
   constraint credit_limits_subject_type_known check (subject_type in ('organization', 'department', 'member', 'agent_type', 'agent_key', 'run')),
   constraint credit_limits_subject_id_length check (length(subject_id) between 1 and 255),
   constraint credit_limits_window_known check (limit_window in ('day', 'week', 'month', 'lifetime')),
+  constraint credit_limits_counted_from_given check ((limit_window = 'lifetime') = (counted_from is null)),
   constraint credit_limits_mode_known check (mode in ('hard', 'soft', 'ask')),
   constraint credit_limits_alert_at_bounded check (cardinality(alert_at) <= 10),
   constraint credit_limits_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
@@ -311,6 +345,8 @@ comment on column billing.credit_limits.limit_window is 'day, week (from Monday)
 comment on column billing.credit_limits.mode is 'hard refuses, soft lets pass and tells once a window, ask parks for an approval.';
 comment on column billing.credit_limits.timezone is 'IANA name of the zone in which windows begin.';
 comment on column billing.credit_limits.alert_at is 'Shares of the amount (0 to 1) at which people are told, once a window.';
+comment on column billing.credit_limits.counted_from is
+'First instant of the first window it has counted in (in its present zone), in the organization''s time; null for a lifetime limit.';
 comment on column billing.credit_limits.created_at is 'When it was first set.';
 comment on column billing.credit_limits.updated_at is 'When it was last edited; editing resets no counter.';
 
@@ -319,7 +355,10 @@ create table billing_private.credit_limit_counters (
   organization_id uuid not null,
   limit_id uuid not null,
   window_start timestamptz not null,
+  window_end timestamptz,
   used billing.credit_amount not null,
+  additional billing.credit_amount not null default 0,
+  quiet_below numeric not null default 0,
   constraint credit_limit_counters_pkey primary key (organization_id, limit_id, window_start),
   constraint credit_limit_counters_limit_fkey foreign key (organization_id, limit_id)
   references billing.credit_limits (organization_id, id) on delete cascade
@@ -330,19 +369,23 @@ comment on table billing_private.credit_limit_counters is 'What each limit has u
 comment on column billing_private.credit_limit_counters.organization_id is 'The tenant.';
 comment on column billing_private.credit_limit_counters.limit_id is 'The limit.';
 comment on column billing_private.credit_limit_counters.window_start is 'First instant of the window; -infinity for a lifetime limit.';
+comment on column billing_private.credit_limit_counters.window_end is 'First instant after the window, infinity for a lifetime limit; null: the next spend fills it in.';
 comment on column billing_private.credit_limit_counters.used is 'Credits consumed by the subject in the window.';
+comment on column billing_private.credit_limit_counters.additional is 'What approvals have added to the limit for this window.';
+comment on column billing_private.credit_limit_counters.quiet_below is
+'While `used` stays below this, a spend is neither refused nor told of: it need not read the limit itself. 0: it must.';
 
 create table billing.credit_approvals (
   organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   limit_id uuid not null,
   status text not null default 'pending',
-  required billing.credit_amount not null,
+  required billing.credit_amount,
   additional billing.credit_amount,
   window_start timestamptz not null,
   idempotency_key text,
-  agent_type text not null,
-  action text not null,
+  agent_type text,
+  action text,
   department_id uuid,
   user_id uuid,
   agent_key_id text,
@@ -363,8 +406,9 @@ comment on column billing.credit_approvals.organization_id is 'The tenant.';
 comment on column billing.credit_approvals.id is 'The approval''s id.';
 comment on column billing.credit_approvals.limit_id is 'The limit that parked the spend.';
 comment on column billing.credit_approvals.status is 'pending, approved or rejected.';
-comment on column billing.credit_approvals.required is 'Credits that the parked spend needs.';
-comment on column billing.credit_approvals.additional is 'Credits that the approval adds to the limit for the window; null: not decided.';
+comment on column billing.credit_approvals.required is 'Credits that the parked spend needs; null: decided before anybody sent the request.';
+comment on column billing.credit_approvals.additional is
+'Credits that the approval adds to the limit for the window; null: not decided, or approved for this one spend, which fills it in.';
 comment on column billing.credit_approvals.window_start is 'First instant of the window that was full.';
 comment on column billing.credit_approvals.idempotency_key is 'The key of the parked spend, under which it may be sent again.';
 comment on column billing.credit_approvals.agent_type is 'The kind of agent.';
@@ -375,43 +419,4 @@ comment on column billing.credit_approvals.agent_key_id is 'The agent key that a
 comment on column billing.credit_approvals.run_id is 'The run that asked.';
 comment on column billing.credit_approvals.resolved_by is 'Who decided.';
 comment on column billing.credit_approvals.resolved_at is 'When it was decided; null: pending.';
-comment on column billing.credit_approvals.created_at is 'When the spend was parked.';
-
--- Usage by day (UTC), folded behind the ledger up to a watermark in its sequence; readers add the tail that is not folded yet.
-create table billing.credit_usage_daily (
-  organization_id uuid not null,
-  usage_date date not null,
-  agent_type text not null,
-  action text not null,
-  department_id uuid,
-  user_id uuid,
-  agent_key_id text,
-  model text,
-  amount billing.credit_delta not null,
-  consumption_count bigint not null,
-  constraint credit_usage_daily_unique unique nulls not distinct
-  (organization_id, usage_date, agent_type, action, department_id, user_id, agent_key_id, model)
-) with (fillfactor = 70);
-alter table billing.credit_usage_daily enable row level security;
-revoke all on table billing.credit_usage_daily from public, anon, authenticated, service_role;
-comment on table billing.credit_usage_daily is 'Consumption by UTC day, net of refunds, folded up to billing_private.credit_usage_watermarks.';
-comment on column billing.credit_usage_daily.organization_id is 'The tenant.';
-comment on column billing.credit_usage_daily.usage_date is 'Day in UTC.';
-comment on column billing.credit_usage_daily.agent_type is 'The kind of agent.';
-comment on column billing.credit_usage_daily.action is 'What it did.';
-comment on column billing.credit_usage_daily.department_id is 'The department charged; null: none.';
-comment on column billing.credit_usage_daily.user_id is 'The member who spent; null: an agent or the service.';
-comment on column billing.credit_usage_daily.agent_key_id is 'The agent key that spent; null: a member or the service.';
-comment on column billing.credit_usage_daily.model is 'The spends'' metadata.model; null: not given.';
-comment on column billing.credit_usage_daily.amount is 'Credits consumed on the day, less what was refunded on it.';
-comment on column billing.credit_usage_daily.consumption_count is 'Number of consumptions.';
-
-create table billing_private.credit_usage_watermarks (
-  organization_id uuid not null primary key,
-  folded_sequence bigint not null
-);
-alter table billing_private.credit_usage_watermarks enable row level security;
-revoke all on table billing_private.credit_usage_watermarks from public, anon, authenticated, service_role;
-comment on table billing_private.credit_usage_watermarks is 'Up to which sequence each organization''s usage has been folded into credit_usage_daily.';
-comment on column billing_private.credit_usage_watermarks.organization_id is 'The tenant.';
-comment on column billing_private.credit_usage_watermarks.folded_sequence is 'The last ledger sequence that credit_usage_daily contains.';
+comment on column billing.credit_approvals.created_at is 'When it was asked for, or decided.';

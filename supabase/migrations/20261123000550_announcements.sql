@@ -28,6 +28,10 @@ begin
   if p_announced_at > clock_timestamp() - interval '1 second' then
     return p_announced_at;
   end if;
+  if p_announced_at is null or p_announced_at < clock_timestamp() - interval '1 minute' then
+    -- After a minute of silence: the job that folds usage finds the organization by this.
+    insert into billing_private.credit_usage_active (organization_id) values (p_organization_id) on conflict (organization_id) do nothing;
+  end if;
   perform billing_private.announce(p_organization_id, 'ledger_changed', jsonb_build_object('sequence', p_sequence));
   return clock_timestamp();
 end

@@ -62,13 +62,40 @@ $$;
 revoke all on function billing_private.ledger_now(timestamptz) from public;
 grant execute on function billing_private.ledger_now(timestamptz) to authenticated, service_role;
 
+-- Waits for an organization's lock, in an orderly queue: each waiter first takes one of the organization's places. 503 busy (safe to retry:
+-- nothing has been written) when the lock was not had within 2 s, or at once when all places are taken, so that the callers of one organization
+-- cannot keep every pooled connection from the others. The setting `queue_places` (64) belongs below the pool's size.
+create function billing_private.wait_for_lock(p_ledger_number bigint)
+returns void
+language plpgsql
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+declare
+  v_places constant integer := billing_private.setting('queue_places', '64')::integer;
+  v_queue constant integer := (p_ledger_number % 2147483647)::integer;
+  v_first constant integer := floor(random() * v_places)::integer;
+  v_place integer := 0;
+begin
+  while not pg_catalog.pg_try_advisory_xact_lock(v_queue, (v_first + v_place) % v_places) loop
+    v_place := v_place + 1;
+    if v_place >= v_places then
+      perform billing_private.fail(503, 'busy', null, 'Try again with the same idempotency key.');
+    end if;
+  end loop;
+  perform pg_catalog.pg_advisory_xact_lock(p_ledger_number);
+exception when lock_not_available then
+  perform billing_private.fail(503, 'busy', null, 'Try again with the same idempotency key.');
+end
+$$;
+revoke all on function billing_private.wait_for_lock(bigint) from public;
+
 -- Takes the organization's lock for the rest of the transaction. 404 not_found for an unknown organization, 503 busy when the lock was not had
 -- within 2 s (safe to retry: nothing has been written).
 create function billing_private.lock_organization(p_organization_id uuid)
 returns void
 language plpgsql
 set search_path = ''
-set lock_timeout = '2s'
 as $$
 declare
   v_ledger_number bigint;
@@ -79,21 +106,18 @@ begin
     perform billing_private.fail(404, 'not_found', '{"what": "organization"}');
   end if;
   if not pg_catalog.pg_try_advisory_xact_lock(v_ledger_number) then
-    begin
-      perform pg_catalog.pg_advisory_xact_lock(v_ledger_number);
-    exception when lock_not_available then
-      perform billing_private.fail(503, 'busy', null, 'Try again with the same idempotency key.');
-    end;
+    perform billing_private.wait_for_lock(v_ledger_number);
   end if;
 end
 $$;
 revoke all on function billing_private.lock_organization(uuid) from public;
 
--- The last entry of an organization's ledger; for a new organization, the empty wallet (sequence 0).
+-- The last entry of an organization's ledger; for a new organization, the empty wallet (sequence 0). Stable, so that a reader sees it in the one
+-- snapshot in which it reads holds and grants; a writer reads it in a statement of its own after the lock.
 create function billing_private.ledger_tail(p_organization_id uuid)
 returns billing.credit_transactions
 language plpgsql
-volatile
+stable
 set search_path = ''
 as $$
 declare
@@ -120,7 +144,7 @@ $$;
 revoke all on function billing_private.ledger_tail(uuid) from public;
 
 -- The burn-down order, defined here and nowhere else: priority ascending, grants scoped to the caller before unscoped ones, the earliest
--- expiry first and never last, the cheapest basis first (promotional before paid), then effective_at and id. Spends and holds take from it.
+-- expected end first (expiry, or the end of a plan's period) and never last, the cheapest basis first (promotional before paid), then effective_at and id. Spends and holds take from it.
 -- The index credit_grants_burn_down has the same order, so that the first of 100,000 grants is one index step away.
 create function billing_private.burn_down(p_organization_id uuid, p_department_id uuid, p_agent_type text)
 returns setof billing_private.credit_grant_lots
@@ -133,7 +157,7 @@ as $$
     and g.is_open and g.activated_at is not null
     and (g.department_id is null or g.department_id = p_department_id)
     and (g.agent_types is null or p_agent_type = any(g.agent_types))
-  order by g.organization_id, g.priority, g.is_scoped desc, g.expires_at, g.unit_cost, g.effective_at, g.id
+  order by g.organization_id, g.priority, g.is_scoped desc, g.burn_by, g.unit_cost, g.effective_at, g.id
 $$;
 revoke all on function billing_private.burn_down(uuid, uuid, text) from public;
 
@@ -243,9 +267,10 @@ begin
   update billing_private.credit_grant_lots as g
   set remaining = g.held, is_open = false, closed_reason = 'expired'
   where g.organization_id = p_grant.organization_id and g.id = p_grant.id;
-  if v_lost = 0 then
+  if p_grant.remaining = 0 then
     return p_tail;
   end if;
+  -- Booked even when holds have claimed all that is left: that the grant has ended is a fact, and entries are where facts are.
   return billing_private.append_entry(
     p_tail, 'expire', -v_lost, p_grant.expires_at, array[p_grant.id], array[-v_lost],
     p_detail => jsonb_strip_nulls(jsonb_build_object('reason', 'expired', 'department_id', p_grant.department_id))
@@ -254,7 +279,7 @@ end
 $$;
 revoke all on function billing_private.expire_grant(billing.credit_transactions, billing_private.credit_grant_lots) from public;
 
--- What falls due by itself, with the order within one instant: holds end (1), then grants (2), then grants begin (3).
+-- What falls due by itself, with the order within one instant: holds end (1), then grants (2), then free plans renew (3), then grants begin (4).
 create type billing_private.due_event as (
   rank integer,
   due_at timestamptz,
@@ -286,7 +311,13 @@ begin
     )
     union all
     (
-      select 3, g.effective_at, g.id from billing_private.credit_grant_lots as g
+      select 3, s.current_period_end, s.id from billing.subscriptions as s
+      where s.organization_id = p_organization_id and s.stripe_subscription_id is null and s.status = 'active' and s.current_period_end <= p_now
+      order by s.current_period_end limit 1
+    )
+    union all
+    (
+      select 4, g.effective_at, g.id from billing_private.credit_grant_lots as g
       where g.organization_id = p_organization_id and g.is_open and g.activated_at is null and g.effective_at <= p_now
       order by g.effective_at, g.id limit 1
     )
@@ -316,6 +347,9 @@ begin
     if v_event.rank = 1 then
       p_tail := billing_private.expire_hold(p_tail, v_event.id);
       continue;
+    elsif v_event.rank = 3 then
+      p_tail := billing_private.renew_free_subscription(p_tail, v_event.id);
+      continue;
     end if;
     select g.* into v_grant from billing_private.credit_grant_lots as g
     where g.organization_id = p_tail.organization_id and g.id = v_event.id;
@@ -330,7 +364,7 @@ end
 $$;
 revoke all on function billing_private.settle(billing.credit_transactions, timestamptz) from public;
 
--- The first instant at which something changes by itself: the end of a hold or grant, or a grant's beginning.
+-- The first instant at which something changes by itself: the end of a hold, a grant or a free plan's period, or a grant's beginning.
 create function billing_private.next_turn_at(p_organization_id uuid)
 returns timestamptz
 language plpgsql
@@ -353,6 +387,11 @@ begin
       select g.effective_at from billing_private.credit_grant_lots as g
       where g.organization_id = p_organization_id and g.is_open and g.activated_at is null
       order by g.effective_at, g.id limit 1
+    ),
+    (
+      select s.current_period_end from billing.subscriptions as s
+      where s.organization_id = p_organization_id and s.stripe_subscription_id is null and s.status = 'active'
+      order by s.current_period_end limit 1
     ),
     'infinity'::timestamptz
   );

@@ -20,27 +20,41 @@ grant execute on function billing_private.first_instant(timestamp, text) to auth
 
 create function billing_private.window_start(p_window text, p_timezone text, p_at timestamptz)
 returns timestamptz
-language sql
+language plpgsql
 stable
 set search_path = ''
-return case when p_window = 'lifetime' then '-infinity'::timestamptz
-else billing_private.first_instant(date_trunc(p_window, p_at at time zone p_timezone), p_timezone) end;
+as $$
+begin
+  if p_window = 'lifetime' then
+    return '-infinity'::timestamptz;
+  elsif p_timezone = 'UTC' then
+    return date_trunc(p_window, p_at, 'UTC');
+  end if;
+  return billing_private.first_instant(date_trunc(p_window, p_at at time zone p_timezone), p_timezone);
+end
+$$;
 revoke all on function billing_private.window_start(text, text, timestamptz) from public;
 grant execute on function billing_private.window_start(text, text, timestamptz) to authenticated, service_role;
 
 -- The first instant of the next window; null for a lifetime limit.
 create function billing_private.window_end(p_window text, p_timezone text, p_at timestamptz)
 returns timestamptz
-language sql
+language plpgsql
 stable
 set search_path = ''
-return case when p_window <> 'lifetime' then billing_private.first_instant(
-  date_trunc(p_window, p_at at time zone p_timezone) + ('1 ' || p_window)::interval, p_timezone
-) end;
+as $$
+begin
+  if p_window = 'lifetime' then
+    return null;
+  end if;
+  return billing_private.first_instant(
+    date_trunc(p_window, p_at at time zone p_timezone) + ('1 ' || p_window)::interval, p_timezone);
+end
+$$;
 revoke all on function billing_private.window_end(text, text, timestamptz) from public;
 grant execute on function billing_private.window_end(text, text, timestamptz) to authenticated, service_role;
 
--- A limit that applies to a spend, with its counter.
+-- A limit that applies to a spend, with its counter. `amount` includes what approvals have added for the window.
 create type billing_private.applicable_limit as (
   limit_id uuid,
   subject_type text,
@@ -64,7 +78,7 @@ set search_path = ''
 as $$
 begin
   return (select array_agg((
-    l.id, l.subject_type, l.subject_id, l.amount::numeric, l.mode, l.alert_at, w.window_start,
+    l.id, l.subject_type, l.subject_id, l.amount::numeric + coalesce(c.additional, 0)::numeric, l.mode, l.alert_at, w.window_start,
     billing_private.window_end(l.limit_window, l.timezone, p_at), coalesce(c.used, 0)::numeric
   )::billing_private.applicable_limit order by l.id)
   from (values
@@ -128,23 +142,29 @@ end
 $$;
 revoke all on function billing_private.without_ended_holds(billing_private.applicable_limit[], uuid, timestamptz) from public;
 
--- What the first limit that refuses would answer, or null when all let the amount pass. Hard limits refuse; soft ones never do.
-create function billing_private.blocking_limit(p_limits billing_private.applicable_limit[], p_amount numeric)
+-- What the first limit of one of the modes that refuses would answer, or null when all let the amount pass. Soft limits never refuse.
+create function billing_private.blocking_limit(
+  p_limits billing_private.applicable_limit[], p_amount numeric, p_modes text[] default '{hard,ask}'
+)
 returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-  select jsonb_build_object(
-    'limit_id', l.limit_id, 'subject_type', l.subject_type, 'subject_id', l.subject_id, 'limit', l.amount, 'used', l.used,
-    'required', p_amount, 'remaining', greatest(l.amount - l.used, 0), 'resets_at', l.resets_at
-  )
-  from unnest(p_limits) as l
-  where l.mode = 'hard' and (l.used + p_amount > l.amount or l.amount = 0)
-  order by l.limit_id
-  limit 1
+declare
+  v_limit billing_private.applicable_limit;
+begin
+  foreach v_limit in array coalesce(p_limits, '{}') loop -- by id
+    if v_limit.mode = any(p_modes) and (v_limit.used + p_amount > v_limit.amount or v_limit.amount = 0) then
+      return jsonb_build_object(
+        'limit_id', v_limit.limit_id, 'subject_type', v_limit.subject_type, 'subject_id', v_limit.subject_id, 'limit', v_limit.amount,
+        'used', v_limit.used, 'required', p_amount, 'remaining', greatest(v_limit.amount - v_limit.used, 0), 'resets_at', v_limit.resets_at);
+    end if;
+  end loop;
+  return null;
+end
 $$;
-revoke all on function billing_private.blocking_limit(billing_private.applicable_limit[], numeric) from public;
+revoke all on function billing_private.blocking_limit(billing_private.applicable_limit[], numeric, text[]) from public;
 
 -- One notification a limit, window and share, however often it is asked for.
 create function billing_private.tell_of_limit(
@@ -167,6 +187,30 @@ end
 $$;
 revoke all on function billing_private.tell_of_limit(uuid, billing_private.applicable_limit, numeric, text, numeric) from public;
 
+-- Below which figure a counter may move without a look at its limit: the next share of alert_at, or the first amount that is refused or told of.
+create function billing_private.quiet_below(p_limit billing_private.applicable_limit, p_used numeric)
+returns numeric
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_quiet_below numeric := case when p_limit.mode = 'soft' and p_used > p_limit.amount then 'infinity' else p_limit.amount + 0.000001 end;
+  v_share numeric;
+begin
+  if p_limit.amount = 0 then
+    return case when p_limit.mode = 'soft' then v_quiet_below else 0 end;
+  end if;
+  foreach v_share in array p_limit.alert_at loop
+    if p_limit.amount * v_share > p_used then
+      v_quiet_below := least(v_quiet_below, p_limit.amount * v_share);
+    end if;
+  end loop;
+  return v_quiet_below;
+end
+$$;
+revoke all on function billing_private.quiet_below(billing_private.applicable_limit, numeric) from public;
+
 -- Adds a booked amount to the counters, by limit id, and tells people once a window when a share of alert_at is reached or a soft limit passed.
 -- Under the lock.
 create function billing_private.count_against_limits(
@@ -181,9 +225,12 @@ declare
   v_share numeric;
 begin
   foreach v_limit in array p_limits loop
-    insert into billing_private.credit_limit_counters as c (organization_id, limit_id, window_start, used)
-    values (p_organization_id, v_limit.limit_id, v_limit.window_start, p_amount)
-    on conflict (organization_id, limit_id, window_start) do update set used = c.used + excluded.used;
+    insert into billing_private.credit_limit_counters as c (organization_id, limit_id, window_start, window_end, used, quiet_below)
+    values (
+      p_organization_id, v_limit.limit_id, v_limit.window_start, coalesce(v_limit.resets_at, 'infinity'), p_amount,
+      billing_private.quiet_below(v_limit, v_limit.used + p_amount))
+    on conflict (organization_id, limit_id, window_start) do update
+    set used = c.used + excluded.used, window_end = excluded.window_end, quiet_below = excluded.quiet_below;
     foreach v_share in array v_limit.alert_at loop
       if v_limit.used <= v_limit.amount * v_share and v_limit.used + p_amount >= v_limit.amount * v_share then
         perform billing_private.tell_of_limit(p_organization_id, v_limit, p_amount, 'limit_nearly_reached', v_share);
@@ -302,123 +349,3 @@ begin
 end
 $$;
 revoke all on function billing_private.give_back_to_limits(billing.credit_transactions, numeric, timestamptz) from public;
-
--- The organization to which a limit's subject belongs, or null: the subject must exist, except agent types and runs, which are only names.
-create function billing_private.limit_organization(p_subject_type text, p_subject_id text, p_organization_id uuid)
-returns uuid
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  v_organization_id uuid;
-begin
-  case p_subject_type
-    when 'organization' then
-      select o.organization_id into v_organization_id from billing.organizations as o where o.organization_id::text = lower(p_subject_id);
-    when 'department' then
-      select d.organization_id into v_organization_id from billing.departments as d where d.id::text = lower(p_subject_id)
-        and (p_organization_id is null or d.organization_id = p_organization_id);
-    when 'member' then
-      select min(m.organization_id::text)::uuid into v_organization_id from billing.organization_members as m
-      where m.user_id::text = lower(p_subject_id) and (p_organization_id is null or m.organization_id = p_organization_id)
-      having count(*) = 1;
-    when 'agent_key' then
-      select s.organization_id into v_organization_id from billing_private.agent_key_secrets as s where s.key_id = p_subject_id;
-    else
-      v_organization_id := p_organization_id;
-      if v_organization_id is null then
-        select min(i::text)::uuid into v_organization_id from billing_private.my_organization_ids() as i having count(*) = 1;
-      end if;
-  end case;
-  if p_organization_id is not null and v_organization_id <> p_organization_id then
-    return null;
-  end if;
-  return v_organization_id;
-end
-$$;
-revoke all on function billing_private.limit_organization(text, text, uuid) from public;
-
--- Sets or edits a limit. Owner, admin and billing, or the service. Takes the organization's lock, so that a spend sees either the old limit or
--- the new. Editing never resets a counter; a counter that starts within a window starts with what the ledger says. Idempotent.
--- Raises 403 not_authorized, 422 invalid_argument and invalid_amount.
-create function billing_private.set_credit_limit(
-  p_subject_type text, p_subject_id text, p_amount numeric, p_window text, p_mode text, p_timezone text, p_alert_at numeric[],
-  p_organization_id uuid
-)
-returns billing.credit_limits
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  v_organization_id uuid;
-  v_before billing.credit_limits;
-  v_limit billing.credit_limits;
-  v_start timestamptz;
-begin
-  if p_subject_type is null or p_subject_type not in ('organization', 'department', 'member', 'agent_type', 'agent_key', 'run') then
-    perform billing_private.fail(422, 'invalid_argument', '{"argument": "subject_type"}');
-  end if;
-  perform billing_private.require_text('subject_id', p_subject_id);
-  perform billing_private.require_amount('amount', p_amount, true);
-  if p_window is null or p_window not in ('day', 'week', 'month', 'lifetime') then
-    perform billing_private.fail(422, 'invalid_argument', '{"argument": "window"}', 'day, week, month or lifetime');
-  end if;
-  if p_mode is null or p_mode not in ('hard', 'soft') then
-    perform billing_private.fail(422, 'invalid_argument', '{"argument": "mode"}', 'hard or soft');
-  end if;
-  if billing_private.is_timezone(p_timezone) is not true then
-    perform billing_private.fail(422, 'invalid_argument', '{"argument": "timezone"}', 'the name of an IANA time zone');
-  end if;
-  if cardinality(p_alert_at) > 10 or exists (select 1 from unnest(p_alert_at) as a (share) where a.share is null or not a.share between 0 and 1) then
-    perform billing_private.fail(422, 'invalid_argument', '{"argument": "alert_at"}', 'at most 10 shares between 0 and 1');
-  end if;
-  if p_subject_type in ('organization', 'department', 'member') then
-    p_subject_id := lower(p_subject_id); -- a uuid, as it reads in the ledger
-  end if;
-  v_organization_id := billing_private.limit_organization(p_subject_type, p_subject_id, p_organization_id);
-  perform billing_private.require_role(coalesce(v_organization_id, '00000000-0000-0000-0000-000000000000'), '{owner,admin,billing}');
-  perform billing_private.lock_organization(v_organization_id);
-
-  select l.* into v_before from billing.credit_limits as l
-  where l.organization_id = v_organization_id and l.subject_type = p_subject_type
-    and l.subject_id = p_subject_id and l.limit_window = p_window;
-  insert into billing.credit_limits as l
-    (organization_id, subject_type, subject_id, amount, limit_window, mode, timezone, alert_at)
-  values (v_organization_id, p_subject_type, p_subject_id, p_amount, p_window, p_mode, p_timezone, coalesce(p_alert_at, '{}'))
-  on conflict (organization_id, subject_type, subject_id, limit_window) do update
-  set amount = excluded.amount, mode = excluded.mode, timezone = excluded.timezone, alert_at = excluded.alert_at,
-    updated_at = clock_timestamp()
-  returning * into v_limit;
-
-  if v_before.id is null or v_before.timezone <> v_limit.timezone then
-    select billing_private.window_start(p_window, p_timezone, billing_private.ledger_now(o.test_clock)) into v_start
-    from billing.organizations as o where o.organization_id = v_organization_id;
-    -- Windows of the old zone are no windows of this limit any more; the new zone's open one counts what the ledger says.
-    delete from billing_private.credit_limit_counters as c where c.organization_id = v_organization_id and c.limit_id = v_limit.id;
-    insert into billing_private.credit_limit_counters as c (organization_id, limit_id, window_start, used)
-    values (v_organization_id, v_limit.id, v_start, billing_private.used_in_window(v_limit, v_start))
-    on conflict (organization_id, limit_id, window_start) do update set used = excluded.used;
-  end if;
-  perform billing_private.audit(v_organization_id, 'set_credit_limit', 'credit_limit', v_limit.id::text, null,
-    to_jsonb(v_before), to_jsonb(v_limit));
-  return v_limit;
-end
-$$;
-revoke all on function billing_private.set_credit_limit(text, text, numeric, text, text, text, numeric[], uuid) from public;
-grant execute on function billing_private.set_credit_limit(text, text, numeric, text, text, text, numeric[], uuid) to authenticated, service_role;
-
-create function billing.set_credit_limit(
-  subject_type text, subject_id text, amount numeric, "window" text, mode text default 'hard', timezone text default 'UTC',
-  alert_at numeric[] default '{0.8}', organization_id uuid default null
-)
-returns billing.credit_limits
-language sql
-volatile
-set search_path = ''
-return billing_private.set_credit_limit(subject_type, subject_id, amount, "window", mode, timezone, alert_at, organization_id);
-revoke all on function billing.set_credit_limit(text, text, numeric, text, text, text, numeric[], uuid) from public;
-grant execute on function billing.set_credit_limit(text, text, numeric, text, text, text, numeric[], uuid) to authenticated, service_role;
-comment on function billing.set_credit_limit(text, text, numeric, text, text, text, numeric[], uuid) is
-'Owner, admin, billing: caps what a subject may consume in a window (day, week from Monday, month, lifetime) of an IANA time zone. 0 blocks.';

@@ -1,11 +1,13 @@
 -- What an organization has at an instant, right whether or not the sweeper ran: the last entry, plus what fell due since and is not booked yet.
+--
+-- settle() books what fell due; project_wallet() tells in advance what it will have booked by p_at, in the same order and by the same rules
+-- (a free plan's renewals are made by the very functions that settle() makes them with), and writes nothing.
 
 create type billing_private.wallet as (
   balance numeric,
   held numeric,
   debt numeric,
-  begun_ids uuid[],      -- grants that began and no sweep has booked yet,
-  begun_amounts numeric[] -- and what the debt left of them
+  lots billing_private.credit_grant_lots[] -- the grants that change on the way to p_at, as they are then, with those that come into being
 );
 
 create type billing.credit_check as (
@@ -19,26 +21,169 @@ create type billing.credit_check as (
 comment on type billing.credit_check is
 'Whether a spend would pass: its price, what could be spent on it, and, if not allowed, the slug of the refusal, the limit that blocks, and where to top up.';
 
--- What the open holds that end by p_at have claimed of each grant, and how much of that was metered and will be captured.
-create function billing_private.due_claims(p_organization_id uuid, p_at timestamptz)
-returns table (grant_id uuid, claimed numeric, metered numeric)
-language sql
+-- The grants that what falls due up to p_at may change: those that end or begin, those that holds that end have claimed, and those of a free plan
+-- that renews. As they are now: the grant being burnt with the tail's figure.
+create function billing_private.lots_concerned(p_tail billing.credit_transactions, p_at timestamptz)
+returns setof billing_private.credit_grant_lots
+language plpgsql
 stable
 set search_path = ''
 as $$
-  select c.grant_id, sum(c.amount), sum(greatest(least(c.amount, c.hold_metered - (c.reached - c.amount)), 0))
-  from (
-    select a.grant_id, a.amount, h.metered::numeric as hold_metered, sum(a.amount) over (partition by h.id order by a.place) as reached
-    from billing.credit_holds as h
-    cross join lateral unnest(h.grant_ids, h.grant_amounts) with ordinality as a (grant_id, amount, place)
-    where h.organization_id = p_organization_id and h.status = 'open' and h.expires_at <= p_at
-  ) as c
-  group by c.grant_id
+declare
+  v_lot billing_private.credit_grant_lots;
+begin
+  for v_lot in
+    select g.* from billing_private.credit_grant_lots as g
+    where g.organization_id = p_tail.organization_id and g.id in (
+      select l.id from billing_private.credit_grant_lots as l
+      where l.organization_id = p_tail.organization_id and l.is_open and l.activated_at is not null and l.expires_at <= p_at
+      union
+      select l.id from billing_private.credit_grant_lots as l
+      where l.organization_id = p_tail.organization_id and l.is_open and l.activated_at is null and l.effective_at <= p_at
+      union
+      select unnest(h.grant_ids) from billing.credit_holds as h
+      where h.organization_id = p_tail.organization_id and h.status = 'open' and h.expires_at <= p_at
+      union
+      select l.id from billing.subscriptions as s
+      inner join billing_private.credit_grant_lots as l
+        on l.organization_id = s.organization_id and l.subscription_id = s.id and l.is_open and l.expires_at > s.current_period_start
+      where s.organization_id = p_tail.organization_id and s.stripe_subscription_id is null and s.status = 'active'
+        and s.current_period_end <= p_at
+    )
+  loop
+    if v_lot.id = p_tail.head_grant_id then
+      v_lot.remaining := v_lot.held + p_tail.head_available;
+      v_lot.is_open := v_lot.remaining > 0;
+    end if;
+    return next v_lot;
+  end loop;
+end
 $$;
-revoke all on function billing_private.due_claims(uuid, timestamptz) from public;
+revoke all on function billing_private.lots_concerned(billing.credit_transactions, timestamptz) from public;
 
--- The wallet at p_at, seen from the tail: holds and grants that ended and grants that began up to p_at, and that no sweep has booked, are counted
--- as if it had. Grants that begin repay debt in their order; what a grant repaid stays repaid even if the rest of it has expired since.
+-- A hold ends: what was metered is charged to its claims in their order, the rest let go; what is let go of a grant that is over is lost with it.
+create function billing_private.project_hold_end(p_wallet billing_private.wallet, p_hold billing.credit_holds)
+returns billing_private.wallet
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_lots billing_private.credit_grant_lots[] := p_wallet.lots;
+  v_lot billing_private.credit_grant_lots;
+  v_uncovered numeric := p_hold.metered;
+  v_taken numeric;
+  v_lost numeric;
+  v_place integer;
+begin
+  for v_claim in 1 .. cardinality(p_hold.grant_ids) loop
+    select s.place into v_place from generate_subscripts(v_lots, 1) as s (place) where v_lots[s.place].id = p_hold.grant_ids[v_claim];
+    v_lot := v_lots[v_place];
+    v_taken := least(p_hold.grant_amounts[v_claim], v_uncovered);
+    v_lost := case when v_lot.is_open then 0 else p_hold.grant_amounts[v_claim] - v_taken end;
+    v_uncovered := v_uncovered - v_taken;
+    v_lot.held := v_lot.held - p_hold.grant_amounts[v_claim];
+    v_lot.remaining := v_lot.remaining - v_taken - v_lost;
+    if v_lot.is_open and v_lot.remaining = 0 then
+      v_lot.is_open := false;
+      v_lot.closed_reason := 'spent';
+    end if;
+    v_lots[v_place] := v_lot;
+    p_wallet.balance := p_wallet.balance - v_lost;
+  end loop;
+  p_wallet.lots := v_lots;
+  p_wallet.balance := p_wallet.balance - p_hold.metered;
+  p_wallet.held := p_wallet.held - p_hold.amount;
+  p_wallet.debt := p_wallet.debt + v_uncovered;
+  return p_wallet;
+end
+$$;
+revoke all on function billing_private.project_hold_end(billing_private.wallet, billing.credit_holds) from public;
+
+-- A grant ends: what no hold has claimed is lost.
+create function billing_private.project_end(p_wallet billing_private.wallet, p_place integer)
+returns billing_private.wallet
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if p_wallet.lots[p_place].is_open then
+    p_wallet.balance := p_wallet.balance - (p_wallet.lots[p_place].remaining - p_wallet.lots[p_place].held);
+    p_wallet.lots[p_place].remaining := p_wallet.lots[p_place].held;
+    p_wallet.lots[p_place].is_open := false;
+    p_wallet.lots[p_place].closed_reason := 'expired';
+  end if;
+  return p_wallet;
+end
+$$;
+revoke all on function billing_private.project_end(billing_private.wallet, integer) from public;
+
+-- A grant begins: it repays debt first.
+create function billing_private.project_begin(p_wallet billing_private.wallet, p_place integer, p_at timestamptz)
+returns billing_private.wallet
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_repaid constant numeric := least(p_wallet.debt, p_wallet.lots[p_place].amount);
+begin
+  p_wallet.balance := p_wallet.balance + p_wallet.lots[p_place].amount;
+  p_wallet.debt := p_wallet.debt - v_repaid;
+  p_wallet.lots[p_place].activated_at := p_at;
+  p_wallet.lots[p_place].remaining := p_wallet.lots[p_place].amount - v_repaid;
+  if p_wallet.lots[p_place].remaining = 0 then
+    p_wallet.lots[p_place].is_open := false;
+    p_wallet.lots[p_place].closed_reason := 'debt_repaid';
+  end if;
+  return p_wallet;
+end
+$$;
+revoke all on function billing_private.project_begin(billing_private.wallet, integer, timestamptz) from public;
+
+-- A free plan's period ends and its next one begins with the grant p_next (of amount 0: with none; null: the plan has ended).
+create function billing_private.project_renewal(
+  p_wallet billing_private.wallet, p_subscription_id uuid, p_next billing_private.credit_grant_lots, p_at timestamptz
+)
+returns billing_private.wallet
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_rolled billing_private.credit_grant_lots;
+begin
+  for v_place in 1 .. coalesce(cardinality(p_wallet.lots), 0) loop
+    continue when not p_wallet.lots[v_place].is_open or p_wallet.lots[v_place].subscription_id is distinct from p_subscription_id
+      or p_wallet.lots[v_place].period_ends_at is null
+      or (p_next.id is not null and not billing_private.is_renewed_by(p_wallet.lots[v_place], p_next, false));
+    if p_next.id is not null then
+      v_rolled := billing_private.rolled_lot(p_wallet.lots[v_place], p_next, p_at);
+      if v_rolled.id is not null then
+        p_wallet.lots := p_wallet.lots || v_rolled;
+        p_wallet.lots[v_place].remaining := p_wallet.lots[v_place].remaining - v_rolled.amount;
+      end if;
+    end if;
+    p_wallet := billing_private.project_end(p_wallet, v_place);
+    p_wallet.lots[v_place].expires_at := p_at;
+    if v_rolled.id is not null then
+      p_wallet.lots[v_place].closed_reason := 'rolled_over';
+      v_rolled := null;
+    end if;
+  end loop;
+  if p_next.amount > 0 then
+    p_wallet.lots := p_wallet.lots || p_next;
+    p_wallet := billing_private.project_begin(p_wallet, cardinality(p_wallet.lots), p_at);
+  end if;
+  return p_wallet;
+end
+$$;
+revoke all on function billing_private.project_renewal(
+  billing_private.wallet, uuid, billing_private.credit_grant_lots, timestamptz
+) from public;
+
+-- The wallet at p_at, seen from the tail. While nothing has fallen due since, that is the tail itself.
 create function billing_private.wallet_at(p_tail billing.credit_transactions, p_at timestamptz)
 returns billing_private.wallet
 language plpgsql
@@ -46,316 +191,115 @@ stable
 set search_path = ''
 as $$
 declare
-  v_wallet billing_private.wallet;
-  v_due record;
-  v_repaid numeric;
+  v_wallet billing_private.wallet := (p_tail.balance_after, p_tail.held_after, p_tail.debt_after, '{}');
 begin
-  v_wallet := (p_tail.balance_after, p_tail.held_after, p_tail.debt_after, '{}', '{}');
-  if p_tail.head_grant_id is not null and p_at < p_tail.turn_at then
+  if (p_tail.head_grant_id is not null and p_at < p_tail.turn_at) or p_at < billing_private.next_turn_at(p_tail.organization_id) then
     return v_wallet;
   end if;
+  return billing_private.project_wallet(p_tail, p_at);
+end
+$$;
+revoke all on function billing_private.wallet_at(billing.credit_transactions, timestamptz) from public;
+
+create function billing_private.project_wallet(p_tail billing.credit_transactions, p_at timestamptz)
+returns billing_private.wallet
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_wallet billing_private.wallet := (p_tail.balance_after, p_tail.held_after, p_tail.debt_after, '{}');
+  v_known integer; -- the first so many lots are stored; those after them come into being on the way
+  v_due record;
+begin
+  v_wallet.lots := coalesce(array(select l from billing_private.lots_concerned(p_tail, p_at) as l), '{}');
+  v_known := cardinality(v_wallet.lots);
+  -- Ranks as in billing_private.due_event.
   for v_due in
-    select 1 as rank, h.expires_at as due_at, h.id, h.amount::numeric as amount, h.metered::numeric as metered,
-      greatest(h.metered - coalesce((select sum(a) from unnest(h.grant_amounts) as a), 0), 0) as uncovered,
-      null::timestamptz as expires_at, null::numeric as losable
-    from billing.credit_holds as h
-    where h.organization_id = p_tail.organization_id and h.status = 'open' and h.expires_at <= p_at
-    union all
-    select case when g.activated_at is null then 3 else 2 end,
-      case when g.activated_at is null then g.effective_at else g.expires_at end, g.id, g.amount, null, null, g.expires_at,
-      case
-        when not g.is_open then 0
-        when g.id = p_tail.head_grant_id then p_tail.head_available::numeric
-        else g.remaining::numeric - g.held::numeric
-      end + coalesce(c.claimed - c.metered, 0)
-    from billing_private.credit_grant_lots as g
-    left join billing_private.due_claims(p_tail.organization_id, p_at) as c on c.grant_id = g.id
-    where g.organization_id = p_tail.organization_id
-      and (
-        (g.is_open and g.activated_at is null and g.effective_at <= p_at)
-        or (g.is_open and g.activated_at is not null and g.expires_at <= p_at)
-        or (not g.is_open and g.held > 0 and c.grant_id is not null)
-      )
-    order by 2, 1, 3
+    select e.* from (
+      select 1 as rank, h.expires_at as due_at, h.id, 0 as place, h as hold, null::billing.subscriptions as subscription
+      from billing.credit_holds as h
+      where h.organization_id = p_tail.organization_id and h.status = 'open' and h.expires_at <= p_at
+      union all
+      select 2, l.expires_at, l.id, l.ordinality::integer, null, null
+      from unnest(v_wallet.lots) with ordinality as l
+      where l.expires_at <= p_at
+      union all
+      select 3, coalesce(d.ended_at, d.current_period_start), d.id, 0, null, d
+      from billing_private.due_periods(p_tail.organization_id, p_at) as d
+      union all
+      select 4, l.effective_at, l.id, l.ordinality::integer, null, null
+      from unnest(v_wallet.lots) with ordinality as l
+      where l.activated_at is null and l.effective_at <= p_at
+    ) as e
+    order by e.due_at, e.rank, e.id
   loop
     if v_due.rank = 1 then
-      v_wallet.balance := v_wallet.balance - v_due.metered;
-      v_wallet.held := v_wallet.held - v_due.amount;
-      v_wallet.debt := v_wallet.debt + v_due.uncovered;
+      v_wallet := billing_private.project_hold_end(v_wallet, v_due.hold);
     elsif v_due.rank = 2 then
-      v_wallet.balance := v_wallet.balance - v_due.losable;
+      v_wallet := billing_private.project_end(v_wallet, v_due.place);
+    elsif v_due.rank = 3 then
+      v_wallet := billing_private.project_renewal(
+        v_wallet, v_due.id,
+        case when (v_due.subscription).status = 'active' then billing_private.free_period_lot(v_due.subscription, v_due.due_at) end, v_due.due_at);
+      -- What has come and gone meanwhile is nobody's concern any more.
+      v_wallet.lots := v_wallet.lots[1:v_known] || array(select l from unnest(v_wallet.lots[v_known + 1:]) as l where l.is_open);
     else
-      v_repaid := least(v_wallet.debt, v_due.amount);
-      v_wallet.debt := v_wallet.debt - v_repaid;
-      v_wallet.balance := v_wallet.balance + v_due.amount;
-      if v_due.expires_at <= p_at then
-        v_wallet.balance := v_wallet.balance - (v_due.amount - v_repaid);
-      else
-        v_wallet.begun_ids := v_wallet.begun_ids || v_due.id;
-        v_wallet.begun_amounts := v_wallet.begun_amounts || (v_due.amount - v_repaid);
-      end if;
+      v_wallet := billing_private.project_begin(v_wallet, v_due.place, v_due.due_at);
+    end if;
+  end loop;
+  -- A plan's credits with an expiry of their own may have come and gone on the way.
+  for v_place in v_known + 1 .. cardinality(v_wallet.lots) loop
+    if v_wallet.lots[v_place].expires_at <= p_at then
+      v_wallet := billing_private.project_end(v_wallet, v_place);
     end if;
   end loop;
   return v_wallet;
 end
 $$;
-revoke all on function billing_private.wallet_at(billing.credit_transactions, timestamptz) from public;
+revoke all on function billing_private.project_wallet(billing.credit_transactions, timestamptz) from public;
+
+-- The grants in force at the instant of a wallet, each with what is left of it then.
+create function billing_private.lots_in_force(p_tail billing.credit_transactions, p_wallet billing_private.wallet)
+returns setof billing_private.credit_grant_lots
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_lot billing_private.credit_grant_lots;
+begin
+  return query
+  select g.* from billing_private.credit_grant_lots as g
+  where g.organization_id = p_tail.organization_id and g.is_open and g.activated_at is not null
+    and g.id is distinct from p_tail.head_grant_id
+    and not exists (select 1 from unnest(p_wallet.lots) as l where l.id = g.id);
+  return query
+  select l.* from unnest(p_wallet.lots) as l where l.is_open and l.activated_at is not null;
+  if p_tail.head_grant_id is not null and not exists (select 1 from unnest(p_wallet.lots) as l where l.id = p_tail.head_grant_id) then
+    select g.* into v_lot from billing_private.credit_grant_lots as g
+    where g.organization_id = p_tail.organization_id and g.id = p_tail.head_grant_id;
+    v_lot.remaining := v_lot.held + p_tail.head_available;
+    return next v_lot;
+  end if;
+end
+$$;
+revoke all on function billing_private.lots_in_force(billing.credit_transactions, billing_private.wallet) from public;
 
 -- What grants could pay for a spender at p_at, whatever the debt: a sum over open grants, for refusals and quotes, never for a decision to pay.
--- Holds and grants that ended or began unswept are counted as they are at p_at.
 create function billing_private.eligible_credits(p_tail billing.credit_transactions, p_department_id uuid, p_agent_type text, p_at timestamptz)
 returns numeric
-language sql
+language plpgsql
 stable
 set search_path = ''
 as $$
-  select coalesce(sum(
-    case when g.id = p_tail.head_grant_id then p_tail.head_available::numeric else g.remaining::numeric - g.held::numeric end
-    + coalesce(c.claimed - c.metered, 0)
-  ), 0)
-  from billing_private.credit_grant_lots as g
-  left join billing_private.due_claims(p_tail.organization_id, p_at) as c on c.grant_id = g.id
-  where g.organization_id = p_tail.organization_id and g.is_open
-    and g.effective_at <= p_at and g.expires_at > p_at
-    and (g.department_id is null or g.department_id = p_department_id)
-    and (g.agent_types is null or p_agent_type = any(g.agent_types))
+begin
+  return (
+    select coalesce(sum(g.remaining - g.held), 0)::numeric
+    from billing_private.lots_in_force(p_tail, billing_private.wallet_at(p_tail, p_at)) as g
+    where (g.department_id is null or g.department_id = p_department_id)
+      and (g.agent_types is null or p_agent_type = any(g.agent_types))
+  );
+end
 $$;
 revoke all on function billing_private.eligible_credits(billing.credit_transactions, uuid, text, timestamptz) from public;
-
--- The last entry dated at or before p_at, or the empty wallet. Entries are dated in the order of their sequence, so a bisection over the
--- primary key finds it without an index on time.
-create function billing_private.entry_as_of(p_tail billing.credit_transactions, p_at timestamptz)
-returns billing.credit_transactions
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  v_low bigint := 0;
-  v_high bigint := p_tail.sequence;
-  v_middle bigint;
-  v_created_at timestamptz;
-  v_entry billing.credit_transactions;
-begin
-  while v_low < v_high loop
-    v_middle := (v_low + v_high + 1) / 2;
-    select t.created_at into v_created_at from billing.credit_transactions as t
-    where t.organization_id = p_tail.organization_id and t.sequence = v_middle;
-    if v_created_at <= p_at then
-      v_low := v_middle;
-    else
-      v_high := v_middle - 1;
-    end if;
-  end loop;
-  if v_low = p_tail.sequence then
-    return p_tail;
-  end if;
-  select t.* into v_entry from billing.credit_transactions as t
-  where t.organization_id = p_tail.organization_id and t.sequence = v_low;
-  if not found then
-    v_entry.organization_id := p_tail.organization_id;
-    v_entry.sequence := 0;
-    v_entry.balance_after := 0;
-    v_entry.held_after := 0;
-    v_entry.debt_after := 0;
-  end if;
-  return v_entry;
-end
-$$;
-revoke all on function billing_private.entry_as_of(billing.credit_transactions, timestamptz) from public;
-
-create type billing.credit_balance as (
-  organization_id uuid,
-  balance numeric,
-  held numeric,
-  available numeric,
-  debt numeric,
-  pending numeric,
-  pending_grants jsonb,
-  expiring jsonb,
-  restricted_reason text,
-  is_blocked boolean,
-  as_of timestamptz
-);
-comment on type billing.credit_balance is
-'An organization''s credits at an instant. available = balance - held; pending: grants not yet in force; expiring: what would be lost, and when.';
-
--- Who may read a balance: any member, the organization's own agent keys, the service. Returns the organization or raises 403 not_authorized,
--- 401 agent_key_invalid, 422 invalid_argument (several organizations, none named).
-create function billing_private.readable_organization(p_organization_id uuid)
-returns uuid
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  v_ids uuid[];
-begin
-  if billing_private.caller_role() = 'authenticated' then
-    v_ids := array(
-      select i from billing_private.my_organization_ids() as i where p_organization_id is null or i = p_organization_id
-    );
-    if cardinality(v_ids) = 0 then
-      perform billing_private.fail(403, 'not_authorized');
-    elsif cardinality(v_ids) > 1 then
-      perform billing_private.fail(422, 'invalid_argument', '{"argument": "organization_id"}',
-        'you belong to several organizations: name one');
-    end if;
-    return v_ids[1];
-  end if;
-  return (billing_private.identify_spender(p_organization_id, null, null)).organization_id;
-end
-$$;
-revoke all on function billing_private.readable_organization(uuid) from public;
-
--- What each grant had at an entry: what it has now, plus what later entries took (and minus what they gave). Of the present, what is held is left
--- out, for it does not expire; of the past, entries do not tell what was held.
-create function billing_private.grants_at(p_tail billing.credit_transactions, p_sequence bigint)
-returns table (grant_id uuid, unheld numeric, effective_at timestamptz, expires_at timestamptz, amount numeric, is_pending boolean)
-language sql
-stable
-set search_path = ''
-as $$
-  with moved_later as (
-    select a.grant_id, sum(a.amount) as amount
-    from billing.credit_transactions as t
-    cross join lateral billing_private.entry_allocations(t) as a
-    where t.organization_id = p_tail.organization_id and t.sequence > p_sequence
-    group by a.grant_id
-  )
-  select
-    g.id,
-    case when g.id = p_tail.head_grant_id then p_tail.head_available::numeric else g.remaining::numeric - g.held::numeric end
-    + case when p_sequence < p_tail.sequence then g.held::numeric else 0 end
-    - coalesce(m.amount, 0),
-    g.effective_at, g.expires_at, g.amount::numeric, g.activated_at is null
-  from billing_private.credit_grant_lots as g
-  left join moved_later as m on m.grant_id = g.id
-  where g.organization_id = p_tail.organization_id and (g.is_open or m.grant_id is not null)
-$$;
-revoke all on function billing_private.grants_at(billing.credit_transactions, bigint) from public;
-
-create function billing_private.get_credit_balance(p_organization_id uuid, p_as_of timestamptz)
-returns billing.credit_balance
-language plpgsql
-stable
-security definer
-set search_path = ''
-as $$
-declare
-  v_organization billing.organizations;
-  v_tail billing.credit_transactions;
-  v_entry billing.credit_transactions;
-  v_wallet billing_private.wallet;
-  v_at timestamptz;
-  v_answer billing.credit_balance;
-begin
-  select o.* into v_organization from billing.organizations as o
-  where o.organization_id = billing_private.readable_organization(p_organization_id);
-  v_tail := billing_private.ledger_tail(v_organization.organization_id);
-  v_at := coalesce(p_as_of, greatest(billing_private.ledger_now(v_organization.test_clock), v_tail.created_at));
-  v_entry := billing_private.entry_as_of(v_tail, v_at);
-  v_wallet := case
-    when v_entry.sequence = v_tail.sequence then billing_private.wallet_at(v_tail, v_at)
-    else (v_entry.balance_after, v_entry.held_after, v_entry.debt_after, '{}', '{}')::billing_private.wallet
-  end;
-  select
-    coalesce(sum(g.amount) filter (where g.effective_at > v_at), 0),
-    coalesce(jsonb_agg(
-      jsonb_build_object('grant_id', g.grant_id, 'effective_at', g.effective_at, 'amount', g.amount) order by g.effective_at, g.grant_id
-    ) filter (where g.effective_at > v_at), '[]')
-  into v_answer.pending, v_answer.pending_grants
-  from billing_private.grants_at(v_tail, v_entry.sequence) as g
-  where g.is_pending;
-  select coalesce(jsonb_agg(jsonb_build_object('expires_at', e.expires_at, 'amount', e.amount) order by e.expires_at), '[]')
-  into v_answer.expiring
-  from (
-    select g.expires_at, sum(left_of.amount) as amount
-    from billing_private.grants_at(v_tail, v_entry.sequence) as g
-    left join billing_private.due_claims(v_organization.organization_id, v_at) as c
-      on c.grant_id = g.grant_id and v_entry.sequence = v_tail.sequence
-    cross join lateral (
-      select case
-        when g.is_pending then coalesce(v_wallet.begun_amounts[array_position(v_wallet.begun_ids, g.grant_id)], 0)
-        else g.unheld + coalesce(c.claimed - c.metered, 0)
-      end as amount
-    ) as left_of
-    where g.expires_at < 'infinity' and g.expires_at > v_at and g.effective_at <= v_at and left_of.amount > 0
-    group by g.expires_at
-    order by g.expires_at
-    limit 10
-  ) as e;
-  v_answer.organization_id := v_organization.organization_id;
-  v_answer.balance := v_wallet.balance;
-  v_answer.held := v_wallet.held;
-  v_answer.available := v_wallet.balance - v_wallet.held;
-  v_answer.debt := v_wallet.debt;
-  v_answer.restricted_reason := v_organization.restricted_reason;
-  v_answer.is_blocked := v_answer.available + v_organization.overdraft_limit <= 0 or v_organization.restricted_reason is not null;
-  v_answer.as_of := v_at;
-  return v_answer;
-end
-$$;
-revoke all on function billing_private.get_credit_balance(uuid, timestamptz) from public;
-grant execute on function billing_private.get_credit_balance(uuid, timestamptz) to anon, authenticated, service_role;
-
-create function billing.get_credit_balance(organization_id uuid default null, as_of timestamptz default null)
-returns billing.credit_balance
-language sql
-stable
-set search_path = ''
-return billing_private.get_credit_balance(organization_id, as_of);
-revoke all on function billing.get_credit_balance(uuid, timestamptz) from public;
-grant execute on function billing.get_credit_balance(uuid, timestamptz) to anon, authenticated, service_role;
-comment on function billing.get_credit_balance(uuid, timestamptz) is
-'An organization''s credits now, or as of any instant: balance, held, available, debt, pending and expiring grants. For members, agents, the service.';
-
--- One row of the view billing.credit_balances: the live wallet of an organization that the view's caller may see.
-create function billing_private.live_wallet(p_organization_id uuid, p_test_clock timestamptz)
-returns table (sequence bigint, balance numeric, held numeric, debt numeric, updated_at timestamptz)
-language plpgsql
-stable
-security definer
-set search_path = ''
-as $$
-declare
-  v_tail constant billing.credit_transactions := billing_private.ledger_tail(p_organization_id);
-  v_wallet billing_private.wallet;
-begin
-  if not billing_private.caller_is_service()
-    and not p_organization_id = any(array(select billing_private.my_organization_ids())) then
-    return;
-  end if;
-  v_wallet := billing_private.wallet_at(v_tail, greatest(billing_private.ledger_now(p_test_clock), v_tail.created_at));
-  return query select v_tail.sequence, v_wallet.balance, v_wallet.held, v_wallet.debt, nullif(v_tail.created_at, '-infinity');
-end
-$$;
-revoke all on function billing_private.live_wallet(uuid, timestamptz) from public;
-grant execute on function billing_private.live_wallet(uuid, timestamptz) to authenticated, service_role;
-
-create view billing.credit_balances with (security_invoker = true) as
-select
-  o.organization_id,
-  w.balance,
-  w.held,
-  w.balance - w.held as available,
-  w.debt,
-  o.restricted_reason,
-  w.balance - w.held + o.overdraft_limit <= 0 or o.restricted_reason is not null as is_blocked,
-  w.sequence,
-  w.updated_at
-from billing.organizations as o
-cross join lateral billing_private.live_wallet(o.organization_id, o.test_clock) as w;
-revoke all on table billing.credit_balances from public, anon, authenticated, service_role;
-grant select on table billing.credit_balances to authenticated, service_role;
-comment on view billing.credit_balances is
-'The live wallet of each organization the caller belongs to: a view over the last ledger entry, so that it can never disagree with the ledger.';
-comment on column billing.credit_balances.organization_id is 'The tenant.';
-comment on column billing.credit_balances.balance is 'Credits left of active grants, less debt; below 0 when more is owed than there is.';
-comment on column billing.credit_balances.held is 'Credits that open holds have claimed.';
-comment on column billing.credit_balances.available is 'balance less held.';
-comment on column billing.credit_balances.debt is 'Credits owed, which the next grant repays first.';
-comment on column billing.credit_balances.restricted_reason is 'Why spending is refused (past_due, dispute, paused); null: it is not.';
-comment on column billing.credit_balances.is_blocked is 'Whether every spend above 0 would be refused: nothing available, or restricted.';
-comment on column billing.credit_balances.sequence is 'The last ledger entry; 0: none yet.';
-comment on column billing.credit_balances.updated_at is 'When the last entry counts; null: none yet.';

@@ -1,4 +1,4 @@
--- The spend. `consume_credits` resolves caller, replay and price before the lock; `book_consumption` does the rest under it.
+-- The spend, the long way: every rule, every case. `consume_credits` (000920) takes a short cut where nothing has changed since the last spend.
 
 -- A validated request to spend.
 create type billing_private.spend_request as (
@@ -51,7 +51,7 @@ stable
 set search_path = ''
 as $$
 begin
-  if p_entry.kind = 'consume'
+  if p_entry.kind = 'consume' and p_entry.hold_id is null -- a capture is another request, whatever it charged
     and p_entry.agent_type = p_request.agent_type
     and p_entry.action = p_request.action
     and p_entry.quantities is not distinct from p_request.quantities
@@ -105,8 +105,7 @@ declare
   v_entry billing.credit_transactions;
   v_grant billing_private.credit_grant_lots;
   v_organization billing.organizations;
-  v_limits billing_private.applicable_limit[];
-  v_blocking jsonb;
+  v_decision billing_private.limit_decision;
   v_now timestamptz;
   v_is_stale boolean;
   v_available numeric;
@@ -137,23 +136,26 @@ begin
       case p_spender.kind when 'agent' then 'agent_key_invalid' else 'not_authorized' end, null
     )::billing_private.spend_outcome;
   end if;
-  if v_organization.restricted_reason is not null then
-    return (null, 402, 'billing_restricted', jsonb_build_object('reason', v_organization.restricted_reason))::billing_private.spend_outcome;
-  end if;
-
   v_tail := billing_private.ledger_tail(p_spender.organization_id);
   v_now := greatest(billing_private.ledger_now(v_organization.test_clock), v_tail.created_at);
+  if v_organization.restricted_reason is not null and coalesce(v_organization.restricted_from <= v_now, true) then
+    return (null, 402, 'billing_restricted', jsonb_build_object('reason', v_organization.restricted_reason))::billing_private.spend_outcome;
+  end if;
 
   v_is_stale := v_tail.head_grant_id is null or v_now >= v_tail.turn_at;
   if v_is_stale then
     v_tail := billing_private.settle(v_tail, v_now);
   end if;
 
-  v_limits := billing_private.applicable_limits(p_spender, p_request.agent_type, p_request.run_id, v_now);
-  if v_limits is not null then
-    v_blocking := billing_private.blocking_limit(v_limits, p_quote.amount);
-    if v_blocking is not null then
-      return (null, 402, 'limit_exceeded', v_blocking)::billing_private.spend_outcome;
+  v_decision.limits := billing_private.applicable_limits(p_spender, p_request.agent_type, p_request.run_id, v_now);
+  if v_decision.limits is not null then
+    v_decision := billing_private.decide_limits(
+      p_spender.organization_id, p_spender.ledger_number, v_decision.limits, p_quote.amount,
+      billing_private.request_fingerprint(
+        p_request.idempotency_key, p_request.agent_type, p_request.action, p_request.quantities, p_request.amount, p_spender.department_id,
+        p_request.run_id));
+    if v_decision.slug is not null then
+      return (null, 402, v_decision.slug, v_decision.details)::billing_private.spend_outcome;
     end if;
   end if;
 
@@ -221,8 +223,9 @@ begin
     end if;
   end if;
 
-  if v_limits is not null then
-    perform billing_private.count_against_limits(p_spender.organization_id, v_limits, p_quote.amount);
+  if v_decision.limits is not null then
+    perform billing_private.use_approvals(p_spender.organization_id, v_decision);
+    perform billing_private.count_against_limits(p_spender.organization_id, v_decision.limits, p_quote.amount);
   end if;
   insert into billing.credit_transactions (
     organization_id, sequence, created_at, turn_at, id, head_grant_id, department_id, user_id, announced_at, has_scoped_grants,
@@ -236,12 +239,12 @@ begin
     v_has_scoped_grants, 'consume', -p_quote.amount, v_tail.balance_after - p_quote.amount, v_tail.held_after, v_debt,
     v_head_available, p_quote.requested_amount, p_request.agent_type, p_request.action, p_spender.agent_key_id, p_request.run_id,
     p_request.idempotency_key, p_request.quantities, p_quote.price_ids, v_grant_ids, v_grant_amounts,
-    case when v_limits is not null then (
+    case when v_decision.limits is not null then (
       select jsonb_agg(jsonb_build_object(
         'limit_id', l.limit_id, 'subject', l.subject_type || ':' || l.subject_id,
         'remaining', greatest(l.amount - l.used - p_quote.amount, 0), 'resets_at', l.resets_at
       ) order by l.limit_id)
-      from unnest(v_limits) as l
+      from unnest(v_decision.limits) as l
     ) end,
     p_request.metadata
   )
@@ -254,22 +257,19 @@ revoke all on function billing_private.book_consumption(
   billing_private.spender, billing_private.spend_request, billing_private.quote
 ) from public;
 
--- Called by agents (anon with x-agent-key), members and the service. Locks: the organization, limit counters, grants. Raises the refusals of
--- docs/reference/errors.md. Generic plans: with hash partitions the planner would otherwise plan the key's look-up anew at every call.
--- Safe to retry with the same idempotency_key: the key is looked up before the price and again under the lock.
-create function billing_private.consume_credits(
+-- The whole way: caller, replay, price, lock, and the rest under it. Returns the outcome; remembers the terms for the short cut if asked to.
+create function billing_private.consume_at_length(
   p_agent_type text, p_action text, p_quantities jsonb, p_amount numeric, p_organization_id uuid, p_department_id uuid,
-  p_run_id text, p_idempotency_key text, p_metadata jsonb
+  p_run_id text, p_idempotency_key text, p_metadata jsonb, p_remember boolean
 )
-returns billing.credit_receipt
+returns billing_private.spend_outcome
 language plpgsql
-security definer
 set search_path = ''
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
   v_spender billing_private.spender;
   v_request billing_private.spend_request;
+  v_quote billing_private.quote;
   v_entry billing.credit_transactions;
   v_outcome billing_private.spend_outcome;
 begin
@@ -280,126 +280,18 @@ begin
     select t.* into v_entry from billing.credit_transactions as t
     where t.organization_id = v_spender.organization_id and t.idempotency_key = v_request.idempotency_key;
     if found then
-      v_outcome := billing_private.answer_replay(v_entry, v_spender, v_request);
+      return billing_private.answer_replay(v_entry, v_spender, v_request);
     end if;
   end if;
-  if v_outcome is null then
-    v_outcome := billing_private.book_priced(v_spender, v_request);
-  end if;
-  if v_outcome.slug is not null then
-    perform billing_private.fail(v_outcome.status, v_outcome.slug, v_outcome.details);
-  end if;
-  return v_outcome.receipt;
-end
-$$;
-revoke all on function billing_private.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb) from public;
-
--- Prices the request at this moment, takes the lock, and books it.
-create function billing_private.book_priced(p_spender billing_private.spender, p_request billing_private.spend_request)
-returns billing_private.spend_outcome
-language plpgsql
-set search_path = ''
-as $$
-declare
-  v_quote billing_private.quote;
-begin
   v_quote := billing_private.quote_action(
-    p_spender.organization_id, p_request.agent_type, p_request.action, p_request.quantities, p_request.amount,
-    billing_private.ledger_now(p_spender.test_clock));
-  perform billing_private.lock_organization(p_spender.organization_id);
-  return billing_private.book_consumption(p_spender, p_request, v_quote);
+    v_spender.organization_id, v_request.agent_type, v_request.action, v_request.quantities, v_request.amount,
+    billing_private.ledger_now(v_spender.test_clock));
+  perform billing_private.lock_organization(v_spender.organization_id);
+  v_outcome := billing_private.book_consumption(v_spender, v_request, v_quote);
+  if p_remember and v_outcome.slug is null and not (v_outcome.receipt).replayed then
+    perform billing_private.remember_terms(v_spender, v_request.agent_type, v_request.action, p_department_id);
+  end if;
+  return v_outcome;
 end
 $$;
-revoke all on function billing_private.book_priced(billing_private.spender, billing_private.spend_request) from public;
-grant execute on function billing_private.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb)
-to anon, authenticated, service_role;
-
-create function billing.consume_credits(
-  agent_type text, action text, quantities jsonb default null, amount numeric default null, organization_id uuid default null,
-  department_id uuid default null, run_id text default null, idempotency_key text default null, metadata jsonb default '{}'
-)
-returns billing.credit_receipt
-language sql
-volatile
-set search_path = ''
-return billing_private.consume_credits(
-  agent_type, action, quantities, amount, organization_id, department_id, run_id, idempotency_key, metadata
-);
-revoke all on function billing.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb) from public;
-grant execute on function billing.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb)
-to anon, authenticated, service_role;
-comment on function billing.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb) is
-'Charges one action, checked and booked in one transaction, and returns its receipt. Refuses whole, never in part. Retry with the same idempotency_key.';
-
--- What consume_credits would answer now, without side effects. Raises only for a caller who may not ask; a spend that would be refused is
--- an answer: {allowed: false, reason: slug, limit}.
-create function billing_private.check_credits(
-  p_agent_type text, p_action text, p_quantities jsonb, p_amount numeric, p_organization_id uuid, p_department_id uuid,
-  p_run_id text, p_metadata jsonb
-)
-returns billing.credit_check
-language plpgsql
-stable
-security definer
-set search_path = ''
-as $$
-declare
-  v_spender billing_private.spender;
-  v_request billing_private.spend_request;
-  v_quote billing_private.quote;
-  v_tail billing.credit_transactions;
-  v_organization billing.organizations;
-  v_balance billing_private.wallet;
-  v_limits billing_private.applicable_limit[];
-  v_check billing.credit_check;
-  v_now timestamptz;
-begin
-  v_spender := billing_private.identify_spender(p_organization_id, p_department_id, p_agent_type);
-  v_request := billing_private.require_spend_request(p_agent_type, p_action, p_quantities, p_amount, p_run_id, null, p_metadata);
-  v_now := billing_private.ledger_now(v_spender.test_clock);
-  v_quote := billing_private.quote_action(
-    v_spender.organization_id, v_request.agent_type, v_request.action, v_request.quantities, v_request.amount, v_now);
-  select o.* into v_organization from billing.organizations as o where o.organization_id = v_spender.organization_id;
-  v_tail := billing_private.ledger_tail(v_spender.organization_id);
-  v_now := greatest(v_now, v_tail.created_at);
-  v_balance := billing_private.wallet_at(v_tail, v_now);
-  v_limits := billing_private.without_ended_holds(
-    billing_private.applicable_limits(v_spender, v_request.agent_type, v_request.run_id, v_now), v_spender.organization_id, v_now);
-
-  v_check.amount := v_quote.amount;
-  v_check.available := greatest(0, least(
-    v_balance.balance - v_balance.held + v_organization.overdraft_limit,
-    billing_private.eligible_credits(v_tail, v_spender.department_id, v_request.agent_type, v_now)
-    + greatest(v_organization.overdraft_limit - v_balance.debt, 0)
-  ));
-  if v_limits is not null then
-    v_check.limit := billing_private.blocking_limit(v_limits, v_quote.amount);
-  end if;
-  v_check.reason := case
-    when v_organization.restricted_reason is not null then 'billing_restricted'
-    when v_check.limit is not null then 'limit_exceeded'
-    when v_quote.amount > v_check.available then 'insufficient_credits'
-  end;
-  v_check.allowed := v_check.reason is null;
-  if v_check.reason = 'insufficient_credits' then
-    v_check.topup_url := billing_private.topup_url(v_spender.organization_id);
-  end if;
-  return v_check;
-end
-$$;
-revoke all on function billing_private.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) from public;
-grant execute on function billing_private.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) to anon, authenticated, service_role;
-
-create function billing.check_credits(
-  agent_type text, action text, quantities jsonb default null, amount numeric default null, organization_id uuid default null,
-  department_id uuid default null, run_id text default null, metadata jsonb default '{}'
-)
-returns billing.credit_check
-language sql
-stable
-set search_path = ''
-return billing_private.check_credits(agent_type, action, quantities, amount, organization_id, department_id, run_id, metadata);
-revoke all on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) from public;
-grant execute on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) to anon, authenticated, service_role;
-comment on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) is
-'What consume_credits would answer now, without side effects: {allowed, amount, available, reason, limit, topup_url}.';
+revoke all on function billing_private.consume_at_length(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb, boolean) from public;

@@ -1,14 +1,5 @@
 -- Many spends in one call, under one lock: what the SDK uses to combine concurrent agents.
 
-create type billing.credit_batch_result as (
-  index integer,
-  ok boolean,
-  receipt jsonb,
-  error jsonb
-);
-comment on type billing.credit_batch_result is
-'The outcome of one event of a batch, by its place (from 0): a receipt, or an error {status, message, details, hint} as the single call would raise.';
-
 -- An event made ready for booking: who spends, what, at which price; or why it is refused. `terms` is the event without what differs from call to
 -- call, so that events alike share one look at caller and price.
 create type billing_private.prepared_event as (
@@ -113,16 +104,22 @@ language plpgsql
 security definer
 set search_path = ''
 set plan_cache_mode = 'force_generic_plan'
+set enable_seqscan = off -- plans are kept: one made while a table was small must serve when it is not
 as $$
 declare
   v_spender billing_private.spender;
   v_prepared billing_private.prepared_event;
+  v_remembered jsonb;
   v_outcome billing_private.spend_outcome;
   v_event jsonb;
   v_index integer := 0;
 begin
   if jsonb_typeof(p_events) is distinct from 'array' or jsonb_array_length(p_events) not between 1 and 1000 then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "events", "max": 1000}', 'events is an array of 1 to 1,000 spends');
+  end if;
+  return query select r.* from billing_private.consume_batch_at_once(p_events, p_organization_id) as r;
+  if found then
+    return;
   end if;
   v_spender := billing_private.identify_spender(p_organization_id, null, null);
   perform billing_private.lock_organization(v_spender.organization_id);
@@ -132,6 +129,11 @@ begin
     if v_outcome.slug is not null and coalesce(p_atomic, true) then
       perform billing_private.fail(v_outcome.status, v_outcome.slug,
         coalesce(v_outcome.details, '{}') || jsonb_build_object('index', v_index), v_prepared.hint);
+    end if;
+    if v_outcome.slug is null and v_prepared.terms is distinct from v_remembered then
+      perform billing_private.remember_terms(
+        v_prepared.spender, (v_prepared.request).agent_type, (v_prepared.request).action, (v_event ->> 'department_id')::uuid);
+      v_remembered := v_prepared.terms;
     end if;
     return next (
       v_index, v_outcome.slug is null,

@@ -74,8 +74,8 @@ revoke all on function billing_private.replace_expired_grant(billing_private.cre
 -- Books one refund under the lock. The entry says where each part went; what went into an expired grant for reason `customer` is booked and
 -- expired at once.
 create function billing_private.book_refund(
-  p_tail billing.credit_transactions, p_entry billing.credit_transactions, p_amount numeric, p_reason text, p_idempotency_key text,
-  p_now timestamptz
+  p_tail billing.credit_transactions, p_entry billing.credit_transactions, p_amount numeric, p_requested numeric, p_reason text,
+  p_idempotency_key text, p_now timestamptz
 )
 returns billing.credit_transactions
 language plpgsql
@@ -135,7 +135,7 @@ begin
     p_detail => jsonb_strip_nulls(jsonb_build_object(
       'source_transaction_id', p_entry.id, 'reason', p_reason, 'idempotency_key', p_idempotency_key, 'agent_type', p_entry.agent_type,
       'action', p_entry.action, 'department_id', p_entry.department_id, 'user_id', p_entry.user_id, 'agent_key_id', p_entry.agent_key_id,
-      'run_id', p_entry.run_id,
+      'run_id', p_entry.run_id, 'requested_amount', p_requested,
       'metadata', case when p_entry.metadata ? 'model' then jsonb_build_object('model', p_entry.metadata -> 'model') end
     )));
   p_tail := v_refund;
@@ -148,7 +148,7 @@ begin
 end
 $$;
 revoke all on function billing_private.book_refund(
-  billing.credit_transactions, billing.credit_transactions, numeric, text, text, timestamptz
+  billing.credit_transactions, billing.credit_transactions, numeric, numeric, text, text, timestamptz
 ) from public;
 
 -- Service, or an owner or admin of the organization. Locks the organization. Replays by idempotency_key. Raises 404 not_found (unknown, foreign,
@@ -165,6 +165,7 @@ declare
   v_tail billing.credit_transactions;
   v_refund billing.credit_transactions;
   v_refundable numeric;
+  v_requested constant numeric := p_amount; -- null: all that is left, which another call may find to be less
   v_now timestamptz;
 begin
   if p_reason is null or p_reason not in ('customer', 'platform_fault') then
@@ -186,7 +187,7 @@ begin
   where t.organization_id = v_entry.organization_id and t.idempotency_key = p_idempotency_key;
   if found then
     if v_first.kind <> 'refund' or v_first.source_transaction_id <> v_entry.id or v_first.reason <> p_reason
-      or (p_amount is not null and v_first.amount <> p_amount) then
+      or v_first.requested_amount is distinct from v_requested then
       perform billing_private.fail(409, 'idempotency_conflict', jsonb_build_object('transaction_id', v_first.id));
     end if;
     return billing_private.correction_receipt(v_first, true);
@@ -204,7 +205,7 @@ begin
   select greatest(billing_private.ledger_now(o.test_clock), v_tail.created_at) into v_now
   from billing.organizations as o where o.organization_id = v_entry.organization_id;
   v_tail := billing_private.settle(v_tail, v_now);
-  v_refund := billing_private.book_refund(v_tail, v_entry, p_amount, p_reason, p_idempotency_key, v_now);
+  v_refund := billing_private.book_refund(v_tail, v_entry, p_amount, v_requested, p_reason, p_idempotency_key, v_now);
   perform billing_private.give_back_to_limits(v_entry, p_amount, v_now);
   perform billing_private.audit(v_entry.organization_id, 'refund_consumption', 'transaction', v_entry.id::text, p_reason, null, to_jsonb(v_refund));
   return billing_private.correction_receipt(v_refund, false);

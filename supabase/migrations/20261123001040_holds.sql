@@ -172,35 +172,39 @@ revoke all on function billing_private.claim_from_grants(
   billing.credit_transactions, billing_private.spender, text, numeric
 ) from public;
 
--- Raises when the caller's standing or a hard limit refuses an amount at the instant the hold was taken. Under the lock.
+-- Raises when the organization's standing or a limit refuses an amount at the instant the hold was taken; books the approvals that let it pass.
+-- Under the lock.
 create function billing_private.require_room(
-  p_spender billing_private.spender, p_agent_type text, p_run_id text, p_amount numeric, p_taken_at timestamptz
+  p_spender billing_private.spender, p_agent_type text, p_run_id text, p_amount numeric, p_taken_at timestamptz, p_fingerprint text
 )
 returns billing_private.applicable_limit[]
 language plpgsql
-stable
 set search_path = ''
 as $$
 declare
   v_reason text;
-  v_limits billing_private.applicable_limit[];
-  v_blocking jsonb;
+  v_decision billing_private.limit_decision;
 begin
-  select o.restricted_reason into v_reason from billing.organizations as o where o.organization_id = p_spender.organization_id;
+  select o.restricted_reason into v_reason from billing.organizations as o
+  where o.organization_id = p_spender.organization_id
+    and coalesce(o.restricted_from <= greatest(p_taken_at, billing_private.ledger_now(o.test_clock)), true);
   if v_reason is not null then
     perform billing_private.fail(402, 'billing_restricted', jsonb_build_object('reason', v_reason));
   end if;
-  v_limits := billing_private.applicable_limits(p_spender, p_agent_type, p_run_id, p_taken_at);
-  if v_limits is not null then
-    v_blocking := billing_private.blocking_limit(v_limits, p_amount);
-    if v_blocking is not null then
-      perform billing_private.fail(402, 'limit_exceeded', v_blocking);
+  v_decision.limits := billing_private.applicable_limits(p_spender, p_agent_type, p_run_id, p_taken_at);
+  if v_decision.limits is not null then
+    v_decision := billing_private.decide_limits(
+      p_spender.organization_id, (select o.ledger_number from billing.organizations as o where o.organization_id = p_spender.organization_id),
+      v_decision.limits, p_amount, p_fingerprint);
+    if v_decision.slug is not null then
+      perform billing_private.fail(402, v_decision.slug, v_decision.details);
     end if;
+    perform billing_private.use_approvals(p_spender.organization_id, v_decision);
   end if;
-  return v_limits;
+  return v_decision.limits;
 end
 $$;
-revoke all on function billing_private.require_room(billing_private.spender, text, text, numeric, timestamptz) from public;
+revoke all on function billing_private.require_room(billing_private.spender, text, text, numeric, timestamptz, text) from public;
 
 -- Takes a hold. Called as consume_credits is. Same key, same request: the same hold again, whatever became of it; another request: 409
 -- idempotency_conflict. Locks and refusals as for a spend.
@@ -233,6 +237,8 @@ begin
     perform billing_private.identify_spender(p_organization_id, p_department_id, p_agent_type); -- raises what it raises now
   end if;
   v_tail := billing_private.ledger_tail(v_spender.organization_id);
+  v_now := greatest(billing_private.ledger_now(v_spender.test_clock), v_tail.created_at);
+  v_tail := billing_private.settle(v_tail, v_now); -- before the replay, too: a hold that has run out says so
   if p_idempotency_key is not null then
     select h.* into v_hold from billing.credit_holds as h
     where h.organization_id = v_spender.organization_id and h.idempotency_key = p_idempotency_key;
@@ -245,14 +251,15 @@ begin
       return billing_private.hold_answer(v_hold, v_tail, true);
     end if;
   end if;
-  v_now := greatest(billing_private.ledger_now(v_spender.test_clock), v_tail.created_at);
   v_price_ids := billing_private.prices_in_force(v_spender.organization_id, p_agent_type, p_action, v_now);
   v_amount := case
     when p_amount is not null then billing_private.require_hold_amount('amount', p_amount)
     else billing_private.price_quantities(v_price_ids, coalesce(v_request.quantities, '{}'))
   end;
-  v_tail := billing_private.settle(v_tail, v_now);
-  v_limits := billing_private.require_room(v_spender, p_agent_type, p_run_id, v_amount, v_now);
+  v_limits := billing_private.require_room(
+    v_spender, p_agent_type, p_run_id, v_amount, v_now,
+    billing_private.request_fingerprint(
+      p_idempotency_key, p_agent_type, p_action, v_request.quantities, v_amount, v_spender.department_id, p_run_id));
   v_claim := billing_private.claim_from_grants(v_tail, v_spender, p_agent_type, v_amount);
   insert into billing.credit_holds (
     organization_id, amount, requested_amount, agent_type, action, quantities, price_ids, grant_ids, grant_amounts, department_id, user_id,

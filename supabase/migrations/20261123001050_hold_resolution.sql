@@ -273,7 +273,7 @@ begin
   ));
   if v_limits is not null then
     v_room := least(v_room, coalesce((
-      select min(greatest(l.amount - l.used, 0)) from unnest(v_limits) as l where l.mode = 'hard'
+      select min(greatest(l.amount - l.used, 0)) from unnest(v_limits) as l where l.mode in ('hard', 'ask')
     ), v_room));
   end if;
   return least(p_excess, v_room);
@@ -433,7 +433,8 @@ begin
     v_subject.department_id := v_hold.department_id;
     v_subject.user_id := v_hold.user_id;
     v_subject.agent_key_id := v_hold.agent_key_id;
-    v_limits := billing_private.require_room(v_subject, v_hold.agent_type, v_hold.run_id, v_additional, v_hold.created_at);
+    v_limits := billing_private.require_room(
+      v_subject, v_hold.agent_type, v_hold.run_id, v_additional, v_hold.created_at, 'hold:' || p_hold_id || ':' || (v_hold.amount + v_additional));
     v_claim := billing_private.claim_from_grants(v_tail, v_subject, v_hold.agent_type, v_additional);
     if v_limits is not null then
       perform billing_private.count_against_limits(v_hold.organization_id, v_limits, v_additional);

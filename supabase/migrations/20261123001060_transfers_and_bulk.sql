@@ -1,7 +1,8 @@
 -- Moving credits between scopes, and granting to many at once.
 
 -- Moves remaining, unheld credits from one scope to another (null: the organization's pool), keeping expiry, cost basis, priority and agent types:
--- each source grant's part becomes a grant of source `transfer` whose parent is the source. The balance does not change; the entry says who lent
+-- each source grant's part becomes a grant of source `transfer` whose parent is the source; a plan's credits stay its period's, and their
+-- rollover cap goes with them as far as what stays behind has no use for it. The balance does not change; the entry says who lent
 -- what to whom. Owner, admin, billing, or the service. Replays by idempotency_key. Raises 402 insufficient_credits, 403 not_authorized, 409
 -- idempotency_conflict, 422 invalid_amount and invalid_argument.
 create function billing_private.transfer_credits(
@@ -63,7 +64,7 @@ begin
     select g.* from billing_private.credit_grant_lots as g
     where g.organization_id = v_organization_id and g.is_open and g.activated_at is not null
       and g.department_id is not distinct from p_from_department_id
-    order by g.organization_id, g.priority, g.is_scoped desc, g.expires_at, g.unit_cost, g.effective_at, g.id
+    order by g.organization_id, g.priority, g.is_scoped desc, g.burn_by, g.unit_cost, g.effective_at, g.id
   loop
     exit when v_left = 0;
     v_take := least(v_grant.remaining - v_grant.held, v_left);
@@ -72,11 +73,17 @@ begin
     v_new_id := gen_random_uuid();
     insert into billing_private.credit_grant_lots (
       organization_id, id, source, source_reference, amount, remaining, priority, department_id, agent_types, unit_cost, currency,
-      effective_at, expires_at, activated_at, parent_grant_id, created_at
+      effective_at, expires_at, activated_at, parent_grant_id, created_at,
+      subscription_id, period_start, period_ends_at, grace_ends_at, rollover_cap
     ) values (
       v_organization_id, v_new_id, 'transfer', v_new_id::text, v_take, v_take, v_grant.priority, p_to_department_id, v_grant.agent_types,
-      v_grant.unit_cost, v_grant.currency, v_grant.effective_at, v_grant.expires_at, v_now, v_grant.id, v_now
+      v_grant.unit_cost, v_grant.currency, v_grant.effective_at, v_grant.expires_at, v_now, v_grant.id, v_now,
+      v_grant.subscription_id, v_grant.period_start, v_grant.period_ends_at, v_grant.grace_ends_at,
+      v_grant.rollover_cap - least(v_grant.rollover_cap, v_grant.remaining - v_take)
     );
+    update billing_private.credit_grant_lots as g
+    set rollover_cap = least(v_grant.rollover_cap, v_grant.remaining - v_take)
+    where g.organization_id = v_organization_id and g.id = v_grant.id and g.rollover_cap is not null;
     v_taken_ids := v_taken_ids || v_grant.id;
     v_taken_amounts := v_taken_amounts || -v_take;
     v_given_ids := v_given_ids || v_new_id;
@@ -154,6 +161,7 @@ declare
   v_batch billing_private.grant_batches;
   v_hash bytea;
   v_row record;
+  v_number bigint; -- of the row at hand, known after the block is left, too
   v_status text;
   v_slug text;
   v_details text;
@@ -178,28 +186,33 @@ begin
     end if;
     return (p_batch_key, v_batch.grant_count, v_batch.total_amount, true)::billing.grant_batch;
   end if;
-  for v_row in
-    select e.place - 1 as number, e.value, o.ledger_number
-    from jsonb_array_elements(p_grants) with ordinality as e (value, place)
-    left join billing.organizations as o on o.organization_id::text = lower(e.value ->> 'organization_id')
-    order by o.ledger_number nulls first, e.place
-  loop
-    begin
+  begin -- one block for all rows: one a row would be thousands of subtransactions
+    for v_row in
+      select e.place - 1 as number, e.value, o.ledger_number
+      from jsonb_array_elements(p_grants) with ordinality as e (value, place)
+      left join billing.organizations as o on o.organization_id::text = lower(e.value ->> 'organization_id')
+      -- The rows that cannot pass come first, in their own order, so that the first bad row is named; the others in the order of the locks.
+      order by case
+        when o.ledger_number is null or not coalesce(e.value ->> 'amount' ~ '^[0-9]*[.]?[0-9]+([eE][+-]?[0-9]+)?$', false)
+          or e.value ->> 'amount' ~ '^[0.]+$' then e.place
+      end nulls last, o.ledger_number, e.place
+    loop
+      v_number := v_row.number;
       perform billing_private.grant_credits(
         (v_row.value ->> 'organization_id')::uuid, (v_row.value ->> 'amount')::numeric, v_row.value ->> 'source',
         coalesce(v_row.value ->> 'source_reference', p_batch_key || ':' || v_row.number), (v_row.value ->> 'expires_at')::timestamptz,
         (v_row.value ->> 'effective_at')::timestamptz, (v_row.value ->> 'priority')::integer, (v_row.value ->> 'department_id')::uuid,
         (select array_agg(a.name) from jsonb_array_elements_text(nullif(v_row.value -> 'agent_types', 'null')) as a (name)),
         (v_row.value ->> 'unit_cost')::numeric, v_row.value ->> 'currency', nullif(v_row.value -> 'metadata', 'null'));
-    exception when others then
-      get stacked diagnostics v_status = returned_sqlstate, v_slug = message_text, v_details = pg_exception_detail, v_hint = pg_exception_hint;
-      if v_status !~ '^PT[0-9]{3}$' then
-        perform billing_private.fail(422, 'invalid_argument', jsonb_build_object('argument', 'grants', 'row', v_row.number), v_slug);
-      end if;
-      perform billing_private.fail(substr(v_status, 3)::integer, v_slug,
-        coalesce(nullif(v_details, '')::jsonb, '{}') || jsonb_build_object('row', v_row.number), nullif(v_hint, ''));
-    end;
-  end loop;
+    end loop;
+  exception when others then
+    get stacked diagnostics v_status = returned_sqlstate, v_slug = message_text, v_details = pg_exception_detail, v_hint = pg_exception_hint;
+    if v_status !~ '^PT[0-9]{3}$' then
+      perform billing_private.fail(422, 'invalid_argument', jsonb_build_object('argument', 'grants', 'row', v_number), v_slug);
+    end if;
+    perform billing_private.fail(substr(v_status, 3)::integer, v_slug,
+      coalesce(nullif(v_details, '')::jsonb, '{}') || jsonb_build_object('row', v_number), nullif(v_hint, ''));
+  end;
   update billing_private.grant_batches as b
   set total_amount = (select sum((e.value ->> 'amount')::numeric) from jsonb_array_elements(p_grants) as e (value))
   where b.batch_key = p_batch_key

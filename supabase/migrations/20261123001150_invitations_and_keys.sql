@@ -142,8 +142,15 @@ begin
   insert into billing_private.agent_key_secrets (key_id, organization_id, key_hash)
   values (v_key_id, p_organization_id, sha256(convert_to(v_key, 'UTF8')));
   if p_spend_limit is not null and p_root_key_id is null then
-    insert into billing.credit_limits (organization_id, subject_type, subject_id, amount, limit_window, mode)
-    values (p_organization_id, 'agent_key', v_key_id, p_spend_limit, p_spend_window, 'hard');
+    with made as (
+      insert into billing.credit_limits (organization_id, subject_type, subject_id, amount, limit_window, mode, counted_from)
+      select p_organization_id, 'agent_key', v_key_id, p_spend_limit, p_spend_window, 'hard',
+        nullif(billing_private.window_start(p_spend_window, 'UTC', billing_private.ledger_now(o.test_clock)), '-infinity')
+      from billing.organizations as o where o.organization_id = p_organization_id
+      returning organization_id, id, counted_from
+    )
+    insert into billing_private.credit_limit_counters (organization_id, limit_id, window_start, used)
+    select m.organization_id, m.id, coalesce(m.counted_from, '-infinity'), 0 from made as m;
   end if;
   return (v_key_id, v_key, p_organization_id, p_name, p_department_id, p_agent_types, p_spend_limit, p_spend_window, p_expires_at)
     ::billing.created_agent_key;

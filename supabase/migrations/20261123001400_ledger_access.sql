@@ -21,8 +21,44 @@ using (
   organization_id = any(array(select billing_private.my_organization_ids('{owner,admin,billing}')))
 );
 
--- The grant being burnt has its figure in the ledger's last entry, all others in their own row.
+-- The grants that what has fallen due and is not booked yet changes or brings, as they will be, in the organizations of which the caller may see
+-- grants. Between two runs of the jobs there are none or few.
+create function billing_private.due_grants()
+returns setof billing_private.credit_grant_lots
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  v_organization_ids uuid[];
+  v_organization record;
+  v_tail billing.credit_transactions;
+begin
+  if billing_private.caller_is_service() then
+    v_organization_ids := array(select d.organization_id from billing_private.organizations_due(clock_timestamp()) as d);
+  else
+    v_organization_ids := array(select billing_private.my_organization_ids('{owner,admin,billing}'));
+  end if;
+  for v_organization in
+    select o.organization_id, o.test_clock from billing.organizations as o where o.organization_id = any(v_organization_ids)
+  loop
+    v_tail := billing_private.ledger_tail(v_organization.organization_id);
+    return query
+    select l.* from unnest((billing_private.wallet_at(
+      v_tail, greatest(billing_private.ledger_now(v_organization.test_clock), v_tail.created_at))).lots) as l;
+  end loop;
+end
+$$;
+revoke all on function billing_private.due_grants() from public;
+grant execute on function billing_private.due_grants() to authenticated, service_role;
+
+-- Right at every instant: the grant being burnt has its figure in the ledger's last entry, those that something due concerns come from
+-- due_grants(), all others from their own row.
 create view billing.credit_grants with (security_invoker = true) as
+with due as materialized (
+  select d.* from billing_private.due_grants() as d
+)
 select
   g.organization_id,
   g.id,
@@ -44,7 +80,11 @@ select
   g.parent_grant_id,
   g.transaction_id,
   g.metadata,
-  g.created_at
+  g.created_at,
+  g.subscription_id,
+  g.period_start,
+  g.period_ends_at,
+  g.rollover_cap::numeric as rollover_cap
 from billing_private.credit_grant_lots as g
 left join lateral (
   select l.head_grant_id, l.head_available
@@ -52,7 +92,36 @@ left join lateral (
   where l.organization_id = g.organization_id
   order by l.sequence desc
   limit 1
-) as t on true;
+) as t on true
+where not exists (select 1 from due as d where d.organization_id = g.organization_id and d.id = g.id)
+union all
+select
+  g.organization_id,
+  g.id,
+  g.source,
+  g.source_reference,
+  g.amount::numeric as amount,
+  g.remaining::numeric as remaining,
+  g.held::numeric as held,
+  g.priority,
+  g.department_id,
+  g.agent_types,
+  g.unit_cost::numeric as unit_cost,
+  g.currency,
+  g.effective_at,
+  nullif(g.expires_at, 'infinity') as expires_at,
+  g.activated_at,
+  g.is_open,
+  g.closed_reason,
+  g.parent_grant_id,
+  g.transaction_id,
+  g.metadata,
+  g.created_at,
+  g.subscription_id,
+  g.period_start,
+  g.period_ends_at,
+  g.rollover_cap::numeric as rollover_cap
+from due as g;
 revoke all on table billing.credit_grants from public, anon, authenticated, service_role;
 grant select on table billing.credit_grants to authenticated, service_role;
 comment on view billing.credit_grants is
@@ -78,6 +147,11 @@ comment on column billing.credit_grants.parent_grant_id is 'The grant from which
 comment on column billing.credit_grants.transaction_id is 'The entry that booked it: `grant`, or `schedule` when it was still to come.';
 comment on column billing.credit_grants.metadata is 'The granter''s own object, at most 8 kB.';
 comment on column billing.credit_grants.created_at is 'When it was granted, in the organization''s time.';
+comment on column billing.credit_grants.subscription_id is 'The subscription for a period of which it was granted; null: none.';
+comment on column billing.credit_grants.period_start is 'First instant of the period for which it was granted; null: none.';
+comment on column billing.credit_grants.period_ends_at is
+'End of its period: the renewal ends it then; expires_at adds the grace in which the renewal arrives. Null: it lives by expires_at alone.';
+comment on column billing.credit_grants.rollover_cap is 'At most so much of it rolls over into the next period; null: nothing does.';
 
 create view billing.credit_usage with (security_invoker = true) as
 select

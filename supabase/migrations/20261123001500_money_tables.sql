@@ -42,7 +42,10 @@ create table billing.subscriptions (
   organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   stripe_subscription_id text,
+  stripe_customer_id text,
+  stripe_price_id text,
   plan_id uuid,
+  next_plan_id uuid,
   status text not null,
   quantity integer not null default 1,
   current_period_start timestamptz,
@@ -53,7 +56,14 @@ create table billing.subscriptions (
   cancel_at_period_end boolean not null default false,
   canceled_at timestamptz,
   ended_at timestamptz,
+  ends_at timestamptz,
+  pause_behavior text,
+  pause_resumes_at timestamptz,
+  past_due_since timestamptz,
   anchor_at timestamptz,
+  billing_interval text,
+  timezone text,
+  period_number integer,
   unit_amount bigint,
   currency text,
   livemode boolean not null default false,
@@ -64,18 +74,37 @@ create table billing.subscriptions (
   constraint subscriptions_status_known check (
     status in ('incomplete', 'incomplete_expired', 'trialing', 'active', 'past_due', 'canceled', 'unpaid', 'paused')
   ),
+  constraint subscriptions_billing_interval_known check (billing_interval in ('day', 'week', 'month', 'year')),
+  constraint subscriptions_recurs_by_itself check (
+    stripe_subscription_id is not null
+    or num_nulls(plan_id, anchor_at, billing_interval, timezone, period_number, current_period_start, current_period_end) = 0
+  ),
   constraint subscriptions_organization_fkey foreign key (organization_id) references billing.organizations (organization_id),
-  constraint subscriptions_plan_fkey foreign key (plan_id) references billing.subscription_plans (id)
+  constraint subscriptions_plan_fkey foreign key (plan_id) references billing.subscription_plans (id),
+  constraint subscriptions_next_plan_fkey foreign key (next_plan_id) references billing.subscription_plans (id)
 );
 create index subscriptions_plan on billing.subscriptions (plan_id);
+create index subscriptions_next_plan on billing.subscriptions (next_plan_id);
 create unique index subscriptions_stripe_subscription_id_unique on billing.subscriptions (stripe_subscription_id);
-create unique index subscriptions_one_live on billing.subscriptions (organization_id)
-where status in ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused');
+-- One live free plan an organization. Stripe's are not held to it: the copy shows what is there, two made by hand in Stripe's dashboard included,
+-- and people are told (sync_subscription).
+create unique index subscriptions_one_live_free on billing.subscriptions (organization_id)
+where stripe_subscription_id is null and status in ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused');
+create index subscriptions_live on billing.subscriptions (organization_id, created_at desc)
+where status in ('trialing', 'active', 'past_due', 'unpaid', 'paused');
+-- Free plans, which renew by themselves: within the next spend of their organization, or by the job.
+create index subscriptions_recurring on billing.subscriptions (organization_id, current_period_end)
+where stripe_subscription_id is null and status = 'active';
+create index subscriptions_recurring_anywhere on billing.subscriptions (current_period_end)
+where stripe_subscription_id is null and status = 'active';
 comment on table billing.subscriptions is 'Subscriptions to plans; a free plan has no Stripe id.';
 comment on column billing.subscriptions.organization_id is 'The tenant.';
 comment on column billing.subscriptions.id is 'Our id.';
 comment on column billing.subscriptions.stripe_subscription_id is 'Stripe''s id (sub_…); null: a free plan.';
-comment on column billing.subscriptions.plan_id is 'The plan; null: one that we do not sell.';
+comment on column billing.subscriptions.stripe_customer_id is 'Stripe''s id (cus_…) of who pays; null: a free plan.';
+comment on column billing.subscriptions.stripe_price_id is 'Stripe''s id (price_…) of what the next period will be billed at.';
+comment on column billing.subscriptions.plan_id is 'The plan in force: what the current period was paid for; null: one that we do not sell.';
+comment on column billing.subscriptions.next_plan_id is 'The plan of the next period, when it is another one; null: the same.';
 comment on column billing.subscriptions.status is 'Stripe''s status of the subscription.';
 comment on column billing.subscriptions.quantity is 'How many of the plan.';
 comment on column billing.subscriptions.current_period_start is 'First instant of the paid period.';
@@ -86,7 +115,17 @@ comment on column billing.subscriptions.cancel_at is 'When it will end; null: no
 comment on column billing.subscriptions.cancel_at_period_end is 'Whether it ends with the current period.';
 comment on column billing.subscriptions.canceled_at is 'When the cancellation was asked for.';
 comment on column billing.subscriptions.ended_at is 'When it ended; null: it has not.';
+comment on column billing.subscriptions.ends_at is
+'When access ends or ended, however that was agreed (ended_at, cancel_at, or the period''s end); null: it renews.';
+comment on column billing.subscriptions.pause_behavior is
+'What Stripe does with invoices while collection is paused (keep_as_draft, mark_uncollectible, void); null: it is not paused.';
+comment on column billing.subscriptions.pause_resumes_at is 'When a paused collection resumes by itself; null: when somebody resumes it.';
+comment on column billing.subscriptions.past_due_since is 'Since when an invoice of it is open that should have been paid; null: none is.';
 comment on column billing.subscriptions.anchor_at is 'The instant from which every period''s start is computed.';
+comment on column billing.subscriptions.billing_interval is 'How long a period is: day, week, month or year; null: Stripe keeps it.';
+comment on column billing.subscriptions.timezone is 'IANA name of the zone in which a free plan''s periods are counted; null: Stripe counts.';
+comment on column billing.subscriptions.period_number is
+'Number of the current period of a free plan, counted from the anchor (0); null: Stripe counts.';
 comment on column billing.subscriptions.unit_amount is 'Price of one period, in the smallest unit of the currency.';
 comment on column billing.subscriptions.currency is 'ISO 4217 code in lower case.';
 comment on column billing.subscriptions.livemode is 'Whether it is real money (Stripe''s live mode).';
@@ -105,6 +144,7 @@ create table billing.checkout_sessions (
   organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   stripe_session_id text,
+  stripe_subscription_id text,
   mode text not null,
   status text not null default 'creating',
   package_id uuid,
@@ -114,6 +154,7 @@ create table billing.checkout_sessions (
   credit_expiry interval,
   unit_amount bigint,
   currency text,
+  trial_days integer not null default 0,
   ui_mode text not null default 'hosted_page',
   success_url text,
   cancel_url text,
@@ -147,6 +188,8 @@ comment on table billing.checkout_sessions is 'Attempts to buy: what, by whom, o
 comment on column billing.checkout_sessions.organization_id is 'The tenant.';
 comment on column billing.checkout_sessions.id is 'Our id: the idempotency key of the call to Stripe, and the session''s client_reference_id.';
 comment on column billing.checkout_sessions.stripe_session_id is 'Stripe''s id (cs_…); null: Stripe has not answered yet.';
+comment on column billing.checkout_sessions.stripe_subscription_id is 'Stripe''s id (sub_…) of what a plan''s checkout brought; null: nothing (yet).';
+comment on column billing.checkout_sessions.trial_days is 'Days of trial that were offered with the plan; 0: none.';
 comment on column billing.checkout_sessions.mode is 'payment (a pack), subscription (a plan) or setup (a card).';
 comment on column billing.checkout_sessions.package_id is 'The pack; null: not a pack.';
 comment on column billing.checkout_sessions.plan_id is 'The plan; null: not a plan.';
@@ -214,6 +257,7 @@ create table billing.payments (
 );
 create unique index payments_stripe_session_id_unique on billing.payments (stripe_session_id);
 create unique index payments_stripe_payment_intent_id_unique on billing.payments (stripe_payment_intent_id);
+create unique index payments_stripe_invoice_id_unique on billing.payments (stripe_invoice_id);
 create unique index payments_checkout_session_unique on billing.payments (organization_id, checkout_session_id)
 where checkout_session_id is not null;
 create index payments_newest on billing.payments (organization_id, created_at desc);

@@ -18,6 +18,7 @@ create table billing.invoices (
   period_start timestamptz,
   period_end timestamptz,
   due_date timestamptz,
+  finalized_at timestamptz,
   paid_at timestamptz,
   livemode boolean not null default false,
   stripe_fetched_at timestamptz,
@@ -28,6 +29,7 @@ create table billing.invoices (
   constraint invoices_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
 );
 create unique index invoices_stripe_invoice_id_unique on billing.invoices (stripe_invoice_id);
+create index invoices_subscription on billing.invoices (organization_id, stripe_subscription_id, created_at desc);
 create index invoices_newest on billing.invoices (organization_id, created_at desc);
 comment on table billing.invoices is 'Stripe''s invoices for subscriptions. Amounts are in the smallest unit of the currency.';
 comment on column billing.invoices.organization_id is 'The tenant.';
@@ -47,6 +49,7 @@ comment on column billing.invoices.invoice_pdf is 'Address of the PDF.';
 comment on column billing.invoices.period_start is 'First instant of the invoiced period.';
 comment on column billing.invoices.period_end is 'First instant after it.';
 comment on column billing.invoices.due_date is 'When it must be paid; null: at once.';
+comment on column billing.invoices.finalized_at is 'When it became an invoice to be paid; null: a draft.';
 comment on column billing.invoices.paid_at is 'When it was paid; null: it is not.';
 comment on column billing.invoices.livemode is 'Whether it is real money (Stripe''s live mode).';
 comment on column billing.invoices.stripe_fetched_at is 'When this copy was read at Stripe; an older reading never overwrites a newer one.';
@@ -102,8 +105,11 @@ create table billing.auto_topups (
   threshold billing.credit_amount not null default 0,
   topup_amount billing.credit_amount,
   target_balance billing.credit_amount,
+  package_id uuid,
   monthly_cap bigint,
   currency text not null default 'usd',
+  cooldown interval not null default '5 minutes',
+  consent_text text,
   consented_by uuid,
   consented_at timestamptz,
   consecutive_declines integer not null default 0,
@@ -111,23 +117,36 @@ create table billing.auto_topups (
   updated_at timestamptz not null default now(),
   constraint auto_topups_pkey primary key (organization_id),
   constraint auto_topups_one_amount check (not is_enabled or num_nonnulls(topup_amount, target_balance) = 1),
-  constraint auto_topups_consent check (not is_enabled or consented_at is not null),
+  constraint auto_topups_target_above_threshold check (target_balance > threshold),
+  constraint auto_topups_priced check (not is_enabled or package_id is not null),
+  constraint auto_topups_consent check (not is_enabled or num_nonnulls(consented_at, consent_text) = 2),
+  constraint auto_topups_cooldown_positive check (cooldown >= '1 minute'),
+  constraint auto_topups_monthly_cap_positive check (monthly_cap > 0),
+  constraint auto_topups_paused_reason_known check (paused_reason in ('declined', 'no_payment_method', 'package_withdrawn', 'dispute', 'fraud_warning')),
+  constraint auto_topups_package_fkey foreign key (package_id) references billing.credit_packages (id),
   constraint auto_topups_organization_fkey foreign key (organization_id) references billing.organizations (organization_id)
 );
 comment on table billing.auto_topups is 'Whether and how an organization buys credits by itself. monthly_cap is in the smallest unit of the currency.';
 comment on column billing.auto_topups.organization_id is 'The tenant.';
 comment on column billing.auto_topups.is_enabled is 'Whether credits are bought without asking.';
 comment on column billing.auto_topups.threshold is 'Buying starts when the available credits are at or below this.';
-comment on column billing.auto_topups.topup_amount is 'Buys so many credits; null: see target_balance.';
-comment on column billing.auto_topups.target_balance is 'Buys up to this balance; null: see topup_amount.';
+comment on column billing.auto_topups.topup_amount is
+'Buys so many credits, or the least multiple of it that comes above the threshold; null: see target_balance.';
+comment on column billing.auto_topups.target_balance is 'Buys what is missing to this balance; null: see topup_amount.';
+comment on column billing.auto_topups.package_id is 'The pack at whose price per credit it buys; null: it was never switched on.';
+comment on column billing.auto_topups.cooldown is 'At most one attempt in this time, whatever came of the last.';
+comment on column billing.auto_topups.consent_text is 'The words to which they agreed.';
 comment on column billing.auto_topups.monthly_cap is
 'At most this is charged in a calendar month (UTC), in the smallest unit of the currency; null: no cap.';
 comment on column billing.auto_topups.currency is 'ISO 4217 code in lower case.';
 comment on column billing.auto_topups.consented_by is 'Who agreed to charges without being asked.';
 comment on column billing.auto_topups.consented_at is 'When they did.';
 comment on column billing.auto_topups.consecutive_declines is 'Failed charges in a row; several pause it.';
-comment on column billing.auto_topups.paused_reason is 'Why it is paused; null: it is not.';
+comment on column billing.auto_topups.paused_reason is
+'Why it rests: declined (three times in a row), no_payment_method, package_withdrawn, dispute, fraud_warning; null: it does not.';
 comment on column billing.auto_topups.updated_at is 'When it was last changed.';
+create index auto_topups_package on billing.auto_topups (package_id);
+create index auto_topups_in_force on billing.auto_topups (organization_id) where is_enabled and paused_reason is null;
 alter table billing.auto_topups enable row level security;
 revoke all on table billing.auto_topups from public, anon, authenticated, service_role;
 grant select on table billing.auto_topups to authenticated, service_role;

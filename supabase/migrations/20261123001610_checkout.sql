@@ -14,6 +14,9 @@ create type billing.checkout_preparation as (
   currency text,
   billing_interval text,
   stripe_price_id text,
+  plan_id uuid,
+  trial_days integer,
+  superseded_session_ids text[],
   ui_mode text,
   success_url text,
   cancel_url text,
@@ -30,7 +33,8 @@ create type billing_private.checkout_terms as (
   credits numeric,
   credit_expiry interval,
   unit_amount bigint,
-  currency text
+  currency text,
+  trial_days integer
 );
 
 create function billing_private.checkout_terms_of(p_package_id uuid, p_package_key text, p_plan_id uuid)
@@ -47,10 +51,10 @@ begin
       'Name exactly one of package_id, package_key and plan_id.');
   end if;
   if p_plan_id is not null then
-    select null, p.id, p.name, p.credits_per_period, p.credit_expiry, p.unit_amount, p.currency into v_terms
+    select null, p.id, p.name, p.credits_per_period, p.credit_expiry, p.unit_amount, p.currency, p.trial_days into v_terms
     from billing.subscription_plans as p where p.id = p_plan_id and p.is_active and p.unit_amount > 0;
   else
-    select c.id, null, c.name, c.credits, c.credit_expiry, c.unit_amount, c.currency into v_terms
+    select c.id, null, c.name, c.credits, c.credit_expiry, c.unit_amount, c.currency, 0 into v_terms
     from billing.credit_packages as c where (c.id = p_package_id or c.key = p_package_key) and c.is_active;
   end if;
   if not found then
@@ -88,6 +92,9 @@ begin
   v_customer := billing_private.claim_customer(p_organization_id, p_email, p_livemode);
   if p_plan_id is not null then
     perform billing_private.require_no_live_subscription(p_organization_id);
+    if billing_private.had_trial(p_organization_id) then
+      v_terms.trial_days := 0;
+    end if;
   end if;
 
   -- A session that is about to close is no place to send somebody to; an attempt without an answer is picked up for an hour.
@@ -95,8 +102,8 @@ begin
   from billing.checkout_sessions as c
   where c.organization_id = p_organization_id and c.created_by = p_user_id and c.status in ('creating', 'open')
     and (c.package_id, c.plan_id) is not distinct from (v_terms.package_id, v_terms.plan_id)
-    and (c.credits, c.unit_amount, c.currency, c.credit_expiry)
-    is not distinct from (v_terms.credits, v_terms.unit_amount, v_terms.currency, v_terms.credit_expiry)
+    and (c.credits, c.unit_amount, c.currency, c.credit_expiry, c.trial_days)
+    is not distinct from (v_terms.credits, v_terms.unit_amount, v_terms.currency, v_terms.credit_expiry, v_terms.trial_days)
     and (c.ui_mode, c.success_url, c.cancel_url, c.livemode)
     is not distinct from (p_ui_mode, p_success_url, p_cancel_url, p_livemode)
     and case c.status
@@ -108,13 +115,13 @@ begin
 
   if not v_is_reused then
     insert into billing.checkout_sessions as c (
-      organization_id, mode, package_id, plan_id, name, credits, credit_expiry, unit_amount, currency,
+      organization_id, mode, package_id, plan_id, name, credits, credit_expiry, unit_amount, currency, trial_days,
       ui_mode, success_url, cancel_url, livemode, created_by
     )
     values (
       p_organization_id, case when v_terms.plan_id is null then 'payment' else 'subscription' end,
       v_terms.package_id, v_terms.plan_id, v_terms.name, v_terms.credits, v_terms.credit_expiry, v_terms.unit_amount,
-      v_terms.currency, p_ui_mode, p_success_url, p_cancel_url, p_livemode, p_user_id
+      v_terms.currency, v_terms.trial_days, p_ui_mode, p_success_url, p_cancel_url, p_livemode, p_user_id
     )
     returning c.* into v_checkout;
   end if;
@@ -123,16 +130,62 @@ begin
     v_checkout.organization_id, v_checkout.id, v_is_reused, v_checkout.status, v_checkout.attempts, v_checkout.stripe_session_id,
     v_checkout.mode, v_checkout.name, trim_scale(v_checkout.credits)::text || ' credits', v_checkout.unit_amount, v_checkout.currency,
     (select p.billing_interval from billing.subscription_plans as p where p.id = v_checkout.plan_id),
-    (
-      select s.stripe_price_id from billing_private.stripe_catalogue as s
-      where s.subject_id = coalesce(v_checkout.plan_id, v_checkout.package_id) and s.livemode = p_livemode
+    billing_private.price_on_sale(
+      case when v_checkout.plan_id is null then 'package' else 'plan' end, coalesce(v_checkout.plan_id, v_checkout.package_id), p_livemode,
+      v_checkout.unit_amount, v_checkout.currency
     ),
+    v_checkout.plan_id, v_checkout.trial_days,
+    case when v_checkout.plan_id is not null then array(
+      select c.stripe_session_id from billing.checkout_sessions as c
+      where c.organization_id = p_organization_id and c.mode = 'subscription' and c.status = 'open' and c.livemode = p_livemode
+        and c.id <> v_checkout.id
+    ) end,
     v_checkout.ui_mode, v_checkout.success_url, v_checkout.cancel_url, v_customer
   )::billing.checkout_preparation;
 end
 $$;
 revoke all on function billing_private.prepare_checkout(uuid, uuid, text, boolean, uuid, text, uuid, text, text, text) from public;
 grant execute on function billing_private.prepare_checkout(uuid, uuid, text, boolean, uuid, text, uuid, text, text, text) to service_role;
+
+-- Whether the organization has had a trial: it is offered once. (The card is asked when it is known, see land_trial.)
+create function billing_private.had_trial(p_organization_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select 1 from billing.subscriptions as s where s.organization_id = p_organization_id and s.trial_start is not null
+  ) or exists (
+    select 1 from billing_private.credit_grant_lots as g where g.organization_id = p_organization_id and g.source = 'trial'
+  );
+end
+$$;
+revoke all on function billing_private.had_trial(uuid) from public;
+
+-- The Stripe price at which a plan or pack is sold now; null when there is none for these terms (a worker then makes it).
+create function billing_private.price_on_sale(
+  p_subject_type text, p_subject_id uuid, p_livemode boolean, p_unit_amount bigint, p_currency text
+)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select s.stripe_price_id from billing_private.stripe_catalogue as s
+    inner join billing_private.stripe_prices as p on p.stripe_price_id = s.stripe_price_id
+    where s.subject_type = p_subject_type and s.subject_id = p_subject_id and s.livemode = p_livemode
+      and p.unit_amount = p_unit_amount and p.currency = p_currency
+      and p.billing_interval is not distinct from (
+        select l.billing_interval from billing.subscription_plans as l where l.id = p_subject_id and p_subject_type = 'plan'
+      )
+  );
+end
+$$;
+revoke all on function billing_private.price_on_sale(text, uuid, boolean, bigint, text) from public;
 
 -- One plan at a time: a second subscription would charge twice for one organization.
 create function billing_private.require_no_live_subscription(p_organization_id uuid)
@@ -147,7 +200,7 @@ begin
     where s.organization_id = p_organization_id and s.stripe_subscription_id is not null
       and s.status in ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')
   ) then
-    perform billing_private.fail(409, 'subscription_exists', null, 'Change the plan in the customer portal instead.');
+    perform billing_private.fail(409, 'subscription_exists', null, 'Change the plan instead.');
   end if;
 end
 $$;
@@ -169,7 +222,8 @@ comment on function billing.prepare_checkout(uuid, uuid, text, boolean, uuid, te
 'Workers only: writes our row about an attempt to buy (or finds the one that a double click opened) and answers its terms.';
 
 -- Who calls: the checkout worker, with the session that Stripe has made for our row. Locks: the row. Raises: 404 not_found.
--- Retry: safe. Answers the session in force: the first one attached; a worker that lost expires its own at Stripe.
+-- Retry: safe. Answers the session in force: the first one attached; a worker that lost expires its own at Stripe. Null: meanwhile somebody of the
+-- organization began another plan's checkout, and only the last one stays open, so that two can never be paid.
 create function billing_private.attach_checkout_session(
   p_organization_id uuid, p_checkout_session_id uuid, p_stripe_session_id text, p_url text, p_expires_at timestamptz
 )
@@ -180,13 +234,24 @@ set search_path = ''
 as $$
 declare
   v_attached text;
+  v_mode text;
 begin
-  select c.stripe_session_id into v_attached
+  select c.stripe_session_id, c.mode into v_attached, v_mode
   from billing.checkout_sessions as c
   where c.organization_id = p_organization_id and c.id = p_checkout_session_id
   for update;
   if not found then
     perform billing_private.fail(404, 'not_found', '{"what": "checkout_session"}');
+  end if;
+  if v_attached is null and v_mode = 'subscription' and exists (
+    select 1 from billing.checkout_sessions as c
+    inner join billing.checkout_sessions as mine on mine.organization_id = c.organization_id and mine.id = p_checkout_session_id
+    where c.organization_id = p_organization_id and c.mode = 'subscription' and c.status in ('creating', 'open')
+      and (c.created_at, c.id) > (mine.created_at, mine.id)
+  ) then
+    update billing.checkout_sessions as c set status = 'failed', error = 'superseded', updated_at = now()
+    where c.organization_id = p_organization_id and c.id = p_checkout_session_id;
+    return null;
   end if;
   if v_attached is null then
     update billing.checkout_sessions as c

@@ -14,6 +14,7 @@ create type billing_private.payment_facts as (
   stripe_customer_id text,
   organization_id uuid,
   checkout_session_id uuid,
+  topup_id uuid,
   card_brand text,
   card_last4 text,
   receipt_url text,
@@ -23,7 +24,7 @@ create type billing_private.payment_facts as (
   fetched_at timestamptz
 );
 comment on type billing_private.payment_facts is
-'What a worker read of a PaymentIntent and its latest charge. organization_id and checkout_session_id are our own metadata: a cross-check.';
+'What a worker read of a PaymentIntent and its latest charge. organization_id, checkout_session_id and topup_id are our own metadata: a cross-check.';
 
 create type billing_private.checkout_facts as (
   stripe_session_id text,
@@ -41,6 +42,7 @@ create type billing_private.checkout_facts as (
   organization_id uuid,
   checkout_session_id uuid,
   payment billing_private.payment_facts,
+  stripe_subscription_id text,
   fetched_at timestamptz
 );
 comment on type billing_private.checkout_facts is
@@ -197,6 +199,9 @@ begin
     stripe_fetched_at = greatest(p.stripe_fetched_at, excluded.stripe_fetched_at),
     updated_at = now()
   returning p.id into v_payment_id;
+  if p_status = 'succeeded' then
+    perform billing_private.payment_landed(p_checkout.organization_id, v_payment_id);
+  end if;
   perform billing_private.announce(p_checkout.organization_id, 'money_changed', '{"table": "payments"}');
   return v_payment_id;
 end
@@ -229,7 +234,9 @@ end
 $$;
 revoke all on function billing_private.grant_checkout(billing.checkout_sessions, billing_private.checkout_facts) from public;
 
-create function billing_private.close_checkout(p_checkout billing.checkout_sessions, p_status text, p_fetched_at timestamptz)
+create function billing_private.close_checkout(
+  p_checkout billing.checkout_sessions, p_status text, p_fetched_at timestamptz, p_stripe_subscription_id text default null
+)
 returns billing.checkout_sessions
 language plpgsql
 set search_path = ''
@@ -238,6 +245,7 @@ begin
   update billing.checkout_sessions as c
   set
     status = p_status, url = null, stripe_fetched_at = p_fetched_at, updated_at = now(),
+    stripe_subscription_id = coalesce(p_stripe_subscription_id, c.stripe_subscription_id),
     completed_at = case when p_status = 'complete' then clock_timestamp() end
   where c.organization_id = p_checkout.organization_id and c.id = p_checkout.id
   returning c.* into p_checkout;
@@ -245,4 +253,4 @@ begin
   return p_checkout;
 end
 $$;
-revoke all on function billing_private.close_checkout(billing.checkout_sessions, text, timestamptz) from public;
+revoke all on function billing_private.close_checkout(billing.checkout_sessions, text, timestamptz, text) from public;

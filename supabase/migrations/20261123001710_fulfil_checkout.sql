@@ -39,7 +39,7 @@ end
 $$;
 revoke all on function billing_private.fulfil_checkout(billing_private.checkout_facts) from public;
 
--- A pack is granted here. A plan is not: its credits come with its paid invoice.
+-- A pack is granted here. A plan is not: its credits come with its paid invoice, which is read along with the session (apply_stripe_facts).
 create function billing_private.complete_checkout(p_checkout billing.checkout_sessions, p_facts billing_private.checkout_facts)
 returns billing.checkout_sessions
 language plpgsql
@@ -51,7 +51,7 @@ begin
       p_checkout, p_facts, 'succeeded', billing_private.grant_checkout(p_checkout, p_facts)
     );
   end if;
-  return billing_private.close_checkout(p_checkout, 'complete', p_facts.fetched_at);
+  return billing_private.close_checkout(p_checkout, 'complete', p_facts.fetched_at, p_facts.stripe_subscription_id);
 end
 $$;
 revoke all on function billing_private.complete_checkout(billing.checkout_sessions, billing_private.checkout_facts) from public;
@@ -96,11 +96,20 @@ revoke all on function billing_private.expire_checkout(billing.checkout_sessions
 -- Who calls: the return page's worker and the reconciler, with what they have just read at Stripe. As above.
 create function billing_private.fulfil_checkout_facts(p_facts jsonb)
 returns billing.checkout_outcome
-language sql
+language plpgsql
 security definer
 set search_path = ''
 as $$
-  select billing_private.fulfil_checkout(jsonb_populate_record(null::billing_private.checkout_facts, p_facts))
+declare
+  v_outcome billing.checkout_outcome;
+begin
+  v_outcome := billing_private.fulfil_checkout(jsonb_populate_record(null::billing_private.checkout_facts, p_facts));
+  -- A plan's session comes with its subscription, so that the return page shows the credits.
+  if v_outcome.organization_id is not null and jsonb_typeof(p_facts -> 'subscription') = 'object' then
+    perform billing_private.sync_subscription(jsonb_populate_record(null::billing_private.subscription_facts, p_facts -> 'subscription'));
+  end if;
+  return v_outcome;
+end
 $$;
 revoke all on function billing_private.fulfil_checkout_facts(jsonb) from public;
 grant execute on function billing_private.fulfil_checkout_facts(jsonb) to service_role;

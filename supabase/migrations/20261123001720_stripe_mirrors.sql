@@ -1,8 +1,8 @@
 -- From what a worker read at Stripe to our copies: PaymentIntents, charges, customers. None of these grants anything: a Checkout's
--- PaymentIntent is paid for by fulfil_checkout alone.
+-- PaymentIntent is paid for by fulfil_checkout alone, an automatic top-up's by sync_topup (20261123001755).
 
--- A PaymentIntent of a checkout: a declined card, a challenge, a debit under way. Returns the organization, or null when it is not ours.
--- Locks: the organization, the payment. Retry: safe, older readings and paid payments are left alone.
+-- A PaymentIntent of a checkout: a declined card, a challenge, a debit under way; that of an automatic top-up goes to sync_topup, which grants.
+-- Returns the organization, or null when it is not ours. Locks: the organization, the payment. Retry: safe, older readings and paid payments are left alone.
 create function billing_private.sync_payment_intent(p_facts billing_private.payment_facts)
 returns uuid
 language plpgsql
@@ -16,6 +16,9 @@ declare
   end;
   v_payment_id uuid;
 begin
+  if p_facts.topup_id is not null then
+    return billing_private.sync_topup(p_facts);
+  end if;
   select c.* into v_checkout
   from billing.checkout_sessions as c
   where c.organization_id = p_facts.organization_id and c.id = p_facts.checkout_session_id and c.livemode = p_facts.livemode
@@ -74,8 +77,8 @@ end
 $$;
 revoke all on function billing_private.sync_payment_intent(billing_private.payment_facts) from public;
 
--- The charge of a payment that we know: card, receipt, what was given back. A charge that comes before its payment changes nothing, because
--- fulfilment reads the charge itself. Returns the organization, or null. Locks: the payment. Retry: safe.
+-- The charge of a payment that we know: card and receipt. A charge that comes before its payment changes nothing, because fulfilment reads the
+-- charge itself. What was given back of it comes by sync_reversals. Returns the organization, or null. Locks: the payment. Retry: safe.
 create function billing_private.sync_charge(p_facts billing_private.payment_facts)
 returns uuid
 language plpgsql
@@ -89,12 +92,6 @@ begin
     stripe_charge_id = p_facts.stripe_charge_id,
     card_brand = coalesce(p_facts.card_brand, p.card_brand), card_last4 = coalesce(p_facts.card_last4, p.card_last4),
     receipt_url = coalesce(p_facts.receipt_url, p.receipt_url),
-    amount_refunded = greatest(p.amount_refunded, least(coalesce(p_facts.amount_refunded, 0), p.amount)),
-    status = case
-      when p.paid_at is null or coalesce(p_facts.amount_refunded, 0) = 0 then p.status
-      when p_facts.amount_refunded >= p.amount then 'refunded'
-      else 'partially_refunded'
-    end,
     updated_at = now()
   where p.stripe_payment_intent_id = p_facts.stripe_payment_intent_id and p.livemode = p_facts.livemode
     and (p.paid_at is null or p.stripe_charge_id is null or p.stripe_charge_id = p_facts.stripe_charge_id)
@@ -130,7 +127,9 @@ declare
   v_organization_id uuid;
 begin
   if p_facts.is_deleted then
-    return billing_private.forget_customer(p_facts.stripe_customer_id);
+    v_organization_id := billing_private.forget_customer(p_facts.stripe_customer_id);
+    perform billing_private.drop_cards(v_organization_id, p_facts.fetched_at);
+    return v_organization_id;
   end if;
   select c.organization_id into v_organization_id
   from billing.customers as c where c.stripe_customer_id = p_facts.stripe_customer_id;
@@ -140,6 +139,9 @@ begin
     default_payment_method_id = p_facts.default_payment_method_id, stripe_fetched_at = p_facts.fetched_at, updated_at = now()
   where c.stripe_customer_id = p_facts.stripe_customer_id and c.livemode = p_facts.livemode
     and (c.stripe_fetched_at is null or c.stripe_fetched_at <= p_facts.fetched_at);
+  if found then
+    perform billing_private.follow_default_card(v_organization_id, p_facts.default_payment_method_id);
+  end if;
   return v_organization_id;
 end
 $$;

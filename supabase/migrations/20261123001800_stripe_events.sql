@@ -35,19 +35,35 @@ end
 $$;
 revoke all on function billing_private.take_stripe_event(jsonb) from public;
 
-create function billing_private.close_stripe_event(p_event_id text, p_status text, p_organization_id uuid, p_error text)
+-- Writes down what became of an attempt. What failed or was parked is tried again by the job with what was read (p_facts), ever more rarely: after
+-- 1, 2, 4, … minutes, at most a day apart, for 30 days. Without facts it waits for Stripe, or for a person.
+create function billing_private.close_stripe_event(
+  p_event_id text, p_status text, p_organization_id uuid, p_error text, p_facts jsonb default null
+)
 returns billing.stripe_event_outcome
-language sql
+language plpgsql
 set search_path = ''
 as $$
+declare
+  v_event billing_private.stripe_events;
+begin
   update billing_private.stripe_events as e
   set
     status = p_status, attempts = e.attempts + 1, organization_id = coalesce(p_organization_id, e.organization_id), error = left(p_error, 2000),
-    processed_at = case when p_status in ('processed', 'ignored') then clock_timestamp() end
+    processed_at = case when p_status in ('processed', 'ignored') then clock_timestamp() end,
+    facts = case when p_status in ('failed', 'parked') then coalesce(p_facts, e.facts) end,
+    next_attempt_at = case
+      when p_status in ('failed', 'parked') and coalesce(p_facts, e.facts) is not null
+        and e.received_at > clock_timestamp() - interval '30 days'
+        then clock_timestamp() + least(interval '1 minute' * 2 ^ least(e.attempts, 12), interval '1 day')
+    end
   where e.id = p_event_id
-  returning (e.id, e.status, false, e.attempts, e.organization_id, e.error)::billing.stripe_event_outcome
+  returning e.* into v_event;
+  perform billing_private.tell_of_stripe_event(v_event);
+  return (v_event.id, v_event.status, false, v_event.attempts, v_event.organization_id, v_event.error)::billing.stripe_event_outcome;
+end
 $$;
-revoke all on function billing_private.close_stripe_event(text, text, uuid, text) from public;
+revoke all on function billing_private.close_stripe_event(text, text, uuid, text, jsonb) from public;
 
 -- Applies what was read at Stripe. Returns the organization that it concerned, or null when it is not ours.
 create function billing_private.apply_stripe_facts(p_kind text, p_object jsonb)
@@ -58,13 +74,27 @@ as $$
 begin
   case p_kind
     when 'checkout_session' then
-      return (billing_private.fulfil_checkout(jsonb_populate_record(null::billing_private.checkout_facts, p_object))).organization_id;
+      return (billing_private.fulfil_checkout_facts(p_object)).organization_id;
     when 'payment_intent' then
       return billing_private.sync_payment_intent(jsonb_populate_record(null::billing_private.payment_facts, p_object));
     when 'charge' then
       return billing_private.sync_charge(jsonb_populate_record(null::billing_private.payment_facts, p_object));
     when 'customer' then
       return billing_private.sync_customer(jsonb_populate_record(null::billing_private.customer_facts, p_object));
+    when 'subscription' then
+      return billing_private.sync_subscription(jsonb_populate_record(null::billing_private.subscription_facts, p_object));
+    when 'invoice' then
+      return billing_private.sync_invoice(jsonb_populate_record(null::billing_private.invoice_facts, p_object));
+    when 'reversals' then
+      return billing_private.sync_reversals(jsonb_populate_record(null::billing_private.reversal_facts, p_object));
+    when 'fraud_warning' then
+      return billing_private.sync_fraud_warning(jsonb_populate_record(null::billing_private.fraud_warning_facts, p_object));
+    when 'payment_method' then
+      return billing_private.sync_payment_method(jsonb_populate_record(null::billing_private.payment_method_facts, p_object));
+    when 'setup_intent' then
+      return billing_private.sync_setup_intent(jsonb_populate_record(null::billing_private.setup_intent_facts, p_object));
+    when 'catalogue_object' then
+      return billing_private.sync_catalogue_object(jsonb_populate_record(null::billing_private.catalogue_object_facts, p_object));
     else
       perform billing_private.fail(422, 'invalid_argument', '{"argument": "facts.kind"}');
       return null;
@@ -74,7 +104,7 @@ $$;
 revoke all on function billing_private.apply_stripe_facts(text, jsonb) from public;
 
 -- Who calls: the webhook worker (and the reconciler, the replay) with a verified event and what it has just read at Stripe about its object:
--- facts {kind, object}, or null for events that are only stored. Locks: the event's row, the organization, its checkout, its payment.
+-- facts {kind, object, notice}, or null for events that are only stored. Locks: the event's row, the organization, its checkout, its payment.
 -- Raises: whatever applying raises (404 not_found for a session of ours that we do not know, 409 checkout_mismatch, 503 busy), and then
 -- nothing is left of the call. Retry: safe; a processed event is a duplicate and changes nothing.
 create function billing_private.process_stripe_event(p_event jsonb, p_facts jsonb, p_livemode boolean)
@@ -98,6 +128,9 @@ begin
     return billing_private.close_stripe_event(v_event.id, 'ignored', null, null);
   end if;
   v_organization_id := billing_private.apply_stripe_facts(p_facts ->> 'kind', p_facts -> 'object');
+  if v_organization_id is not null and p_facts ->> 'notice' is not null then
+    perform billing_private.notify_of_stripe_event(v_organization_id, p_facts ->> 'notice', v_event.object_id, v_event.payload);
+  end if;
   return billing_private.close_stripe_event(
     v_event.id, case when v_organization_id is null then 'ignored' else 'processed' end, v_organization_id, null
   );
@@ -118,8 +151,8 @@ comment on function billing.process_stripe_event(jsonb, jsonb, boolean) is
 
 -- Who calls: the webhook worker after process_stripe_event has failed and rolled back. Locks: the event's row. Raises: 422 for no event.
 -- Retry: safe, it counts one attempt more; a processed event stays processed. park_after: after so many attempts the event is parked,
--- because waiting cannot mend it; null for failures that pass (Stripe or the database out of reach).
-create function billing_private.record_stripe_event_failure(p_event jsonb, p_error text, p_park_after integer)
+-- because asking Stripe for it again will not mend it; null for failures that pass (Stripe or the database out of reach). facts: what was read, if anything.
+create function billing_private.record_stripe_event_failure(p_event jsonb, p_error text, p_park_after integer, p_facts jsonb)
 returns billing.stripe_event_outcome
 language plpgsql
 security definer
@@ -132,19 +165,20 @@ begin
     return (v_event.id, v_event.status, true, v_event.attempts, v_event.organization_id, null)::billing.stripe_event_outcome;
   end if;
   return billing_private.close_stripe_event(
-    v_event.id, case when v_event.attempts + 1 >= p_park_after then 'parked' else 'failed' end, null, p_error
+    v_event.id, case when v_event.status = 'parked' or v_event.attempts + 1 >= p_park_after then 'parked' else 'failed' end,
+    billing_private.organization_of_stripe_event(p_event), p_error, p_facts
   );
 end
 $$;
-revoke all on function billing_private.record_stripe_event_failure(jsonb, text, integer) from public;
-grant execute on function billing_private.record_stripe_event_failure(jsonb, text, integer) to service_role;
+revoke all on function billing_private.record_stripe_event_failure(jsonb, text, integer, jsonb) from public;
+grant execute on function billing_private.record_stripe_event_failure(jsonb, text, integer, jsonb) to service_role;
 
-create function billing.record_stripe_event_failure(event jsonb, error text, park_after integer)
+create function billing.record_stripe_event_failure(event jsonb, error text, park_after integer, facts jsonb default null)
 returns billing.stripe_event_outcome
 language sql
 set search_path = ''
-return billing_private.record_stripe_event_failure(event, error, park_after);
-revoke all on function billing.record_stripe_event_failure(jsonb, text, integer) from public;
-grant execute on function billing.record_stripe_event_failure(jsonb, text, integer) to service_role;
-comment on function billing.record_stripe_event_failure(jsonb, text, integer) is
+return billing_private.record_stripe_event_failure(event, error, park_after, facts);
+revoke all on function billing.record_stripe_event_failure(jsonb, text, integer, jsonb) from public;
+grant execute on function billing.record_stripe_event_failure(jsonb, text, integer, jsonb) to service_role;
+comment on function billing.record_stripe_event_failure(jsonb, text, integer, jsonb) is
 'Workers only: remembers that an event could not be applied, in a transaction of its own; parks it after so many attempts.';

@@ -64,7 +64,8 @@ select set_eq(
 
 select set_eq(
   $$select full_name from relation_grants where full_name like 'billing_private.%'$$,
-  array['billing_private.credit_grant_lots', 'billing_private.credit_limit_counters', 'billing_private.credit_usage_watermarks'],
+  array['billing_private.credit_grant_lots', 'billing_private.credit_limit_counters', 'billing_private.credit_usage_watermarks',
+    'billing_private.credit_usage_runs'],
   'of billing_private only what views and invoker functions of billing read through');
 
 select is_empty($$select full_name from relation_grants where relispartition$$, 'no partition has a grant of its own');
@@ -105,9 +106,11 @@ select set_eq(
   array['billing_private.burn_down(uuid,uuid,text)'],
   'every function pins an empty search_path, but for one that says why not');
 
-select is_empty(
+select set_eq(
   $$select full_name from routines where language not in ('sql', 'plpgsql') or prosrc ~* '\mexecute\M' or prosrc ~* '\mset_config\M'$$,
-  'no function runs text as SQL, or changes a setting');
+  -- Tables that are made ahead of time have names that no file can hold. It builds them from a date alone and is granted to nobody.
+  array['billing_private.make_partitions(timestamp with time zone)'],
+  'no function runs text as SQL, or changes a setting, but for one that says why');
 
 select is_empty(
   $$select n.nspname, c.rolname from pg_default_acl as d

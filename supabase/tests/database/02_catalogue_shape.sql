@@ -68,14 +68,24 @@ select set_eq(
     'organizations_ledger_number_unique',              -- the lock key of the whole database, and half of every transaction id
     'agent_key_secrets_pkey',                          -- a key is presented without its organization
     'invitation_tokens_pkey',                          -- so is a token
+    'spend_terms_pkey',                                -- found by the key, before the organization is known
     'agent_action_costs_pkey',                         -- a price may belong to no organization
     'agent_action_costs_no_overlap',                   -- it does contain it, as an expression
     'stripe_events_pkey',                              -- Stripe's ids are unique everywhere, and a webhook knows no organization
+    'platform_alerts_pkey',                            -- the installation's, not a tenant's
+    'billing_private.platform_alerts_open_unique',
     'billing.customers_stripe_customer_id_unique',
     'billing.subscriptions_stripe_subscription_id_unique',
     'billing.checkout_sessions_stripe_session_id_unique',
     'billing.payments_stripe_session_id_unique',
+    'billing.payments_stripe_invoice_id_unique',
     'billing.payments_stripe_payment_intent_id_unique',
+    'billing.payments_stripe_invoice_id_unique',
+    'platform_alerts_pkey',                            -- the platform's own: of an organization only sometimes
+    'billing_private.platform_alerts_open_unique',
+    'billing.refunds_stripe_refund_id_unique',
+    'billing.disputes_stripe_dispute_id_unique',
+    'billing.auto_topup_attempts_stripe_payment_intent_id_unique',
     'billing.invoices_stripe_invoice_id_unique',
     'billing.payment_methods_stripe_payment_method_id_unique'
   ],
@@ -89,7 +99,11 @@ select set_eq(
     'invitations_invited_by_fkey',
     'agent_keys_created_by_fkey',
     'subscriptions_plan_fkey',                         -- the catalogue is everybody's
+    'subscriptions_next_plan_fkey',
+    'subscriptions_next_plan_fkey',
     'checkout_sessions_package_fkey',
+    'auto_topups_package_fkey',
+    'auto_topup_attempts_package_fkey',
     'checkout_sessions_plan_fkey'
   ],
   'foreign keys of tenant tables contain the organization, but for those to what has none');

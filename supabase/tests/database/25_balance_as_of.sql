@@ -37,7 +37,7 @@ select is(pg_temp.as_of(pg_temp.day(10)), 10::numeric, '10 on day 10, when the f
 select is(pg_temp.as_of(pg_temp.day(15) - interval '1 microsecond'), 10::numeric, '10 up to the end of the second');
 select is(pg_temp.as_of(pg_temp.day(15)), 0::numeric, 'and 0 from then on');
 select results_eq(
-  $$select kind, amount::numeric, created_at from billing.credit_transactions where organization_id = tests.id('Acme') and kind = 'expire'$$,
+  $$select kind::text, amount::numeric, created_at from billing.credit_transactions where organization_id = tests.id('Acme') and kind = 'expire'$$,
   $$values ('expire', -10::numeric, pg_temp.day(15))$$, 'one expiry was booked, of what was left');
 select tests.as_user('Max');
 select is((select (billing.get_credit_balance(as_of => pg_temp.day(5))).balance), 20::numeric, 'members may look back');
