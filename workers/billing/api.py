@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from flask import Request
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from billing import exact_json, http, rest, webhook
-from billing.errors import InvalidArgumentError, MethodNotAllowedError, NotFoundError
+from billing.errors import InvalidArgumentError, MethodNotAllowedError, NotFoundError, WorkerError
 from billing.settings import get_settings
 
 #: Beyond these exponents a number is no amount of anything, and only costs memory.
@@ -115,7 +116,7 @@ def _rows(table: str, columns: str) -> list[dict[str, Any]]:
 
 
 def use_credits(request: Request) -> http.Answer:
-    """POST /api/credits/use: consumes credits and answers the receipt."""
+    """POST /api/credits/use: consumes credits and answers the receipt; asks for an approval where needed."""
     credential = rest.credential_headers(request)
     body = http.parse(request, UseRequest)
     arguments = body.model_dump(mode="python", exclude_none=True)
@@ -126,7 +127,13 @@ def use_credits(request: Request) -> http.Answer:
                 "idempotency_key", "The header Idempotency-Key and the body name different keys."
             )
         arguments["idempotency_key"] = key
-    return http.Answer(rest.call_function("consume_credits", arguments, credential))
+    try:
+        return http.Answer(rest.call_function("consume_credits", arguments, credential))
+    except WorkerError as refusal:
+        if refusal.slug == "approval_required":
+            with suppress(WorkerError):  # the refusal stands, whether or not it can be put before people now
+                rest.call_function("request_approval", arguments, credential)
+        raise
 
 
 def get_health(request: Request) -> http.Answer:

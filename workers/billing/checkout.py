@@ -9,14 +9,15 @@ import stripe
 from flask import Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from billing import auth, customers, database, fulfilment, http
-from billing.errors import StripeUnavailableError
+from billing import auth, customers, database, fulfilment, http, plan_prices
+from billing.errors import StripeUnavailableError, WorkerError
 from billing.logs import get_logger
 from billing.redirects import own_url, with_session
 from billing.rows import CheckoutPreparation
 from billing.settings import get_settings
 from billing.stripe_client import explain, get_client, is_in_use, is_missing
 from billing.stripe_facts import CHECKOUT_MARK, ORGANIZATION_MARK, CheckoutFacts, now, read_checkout_session
+from billing.subscription_facts import read_checkout
 
 #: Each round removes one obstacle: a session paid meanwhile, one that Stripe has lost, a deleted customer.
 _ROUNDS = 4
@@ -52,6 +53,13 @@ class CheckoutRequest(BaseModel):
         if sum(subject is not None for subject in (self.package_id, self.package_key, self.plan_id)) != 1:
             raise ValueError("name exactly one of package_id, package_key and plan_id")
         return self
+
+
+class CheckoutSupersededError(WorkerError):
+    """Meanwhile somebody of the organization began another plan's checkout; only the last one stays open."""
+
+    status = 409
+    slug = "checkout_superseded"
 
 
 class CheckoutAnswer(BaseModel):
@@ -116,6 +124,8 @@ def _open(preparation: CheckoutPreparation) -> CheckoutFacts | None:
     customer_id = customers.ensure(preparation.customer)
     client = get_client()
     try:
+        if not _close_superseded(client, preparation):
+            return None
         found = _find(client, preparation, customer_id) if preparation.attempts else None
         session = found or _create(client, preparation, customer_id)
     except stripe.StripeError as error:
@@ -144,22 +154,57 @@ def _still_open(preparation: CheckoutPreparation, session_id: str) -> CheckoutFa
         raise explain(error) from error
     if session.status == "open":
         return session
-    fulfilment.apply(session)
+    _fulfil(session_id)
     return None
+
+
+def _fulfil(session_id: str) -> None:
+    """Book a session that turned out to be paid, or close the row of one that is over."""
+    try:
+        session, subscription = read_checkout(get_client(), session_id)
+    except stripe.StripeError as error:
+        raise explain(error) from error
+    fulfilment.apply(session, subscription)
+
+
+def _close_superseded(client: stripe.StripeClient, preparation: CheckoutPreparation) -> bool:
+    """Expire the organization's other plan sessions: of two open ones, both could be paid.
+
+    Returns:
+        False when one of them was paid meanwhile: prepare anew, and be told so.
+    """
+    are_closed = True
+    for session_id in preparation.superseded_session_ids or []:
+        try:
+            client.v1.checkout.sessions.expire(session_id)
+        except stripe.InvalidRequestError:
+            are_closed = False  # it is complete, or has expired by itself
+        _fulfil(session_id)
+    return are_closed
 
 
 def _create(client: stripe.StripeClient, preparation: CheckoutPreparation, customer_id: str) -> CheckoutFacts:
     """Make the session. Only the row's own terms go in: one idempotency key always carries one request."""
-    started = now()
+    price_id = preparation.stripe_price_id or _new_price(client, preparation)
     key = f"checkout:{preparation.checkout_session_id}:{preparation.attempts}"
-    session = client.v1.checkout.sessions.create(
-        _parameters(preparation, customer_id), {"idempotency_key": key}
-    )
+    started = now()
+    try:
+        session = client.v1.checkout.sessions.create(
+            _parameters(preparation, customer_id, price_id), {"idempotency_key": key}
+        )
+    except stripe.InvalidRequestError as error:
+        if preparation.stripe_price_id is None or not is_missing(error, "line_items[0][price]"):
+            raise
+        # The recorded price is unknown here: of another account, or of the twin that came before.
+        price_id = _new_price(client, preparation)
+        session = client.v1.checkout.sessions.create(
+            _parameters(preparation, customer_id, price_id), {"idempotency_key": f"{key}:price"}
+        )
     return CheckoutFacts.of(session, started)
 
 
 def _parameters(
-    preparation: CheckoutPreparation, customer_id: str
+    preparation: CheckoutPreparation, customer_id: str, price_id: str | None
 ) -> stripe.params.checkout.SessionCreateParams:
     marks = {
         ORGANIZATION_MARK: str(preparation.organization_id),
@@ -170,7 +215,7 @@ def _parameters(
         "customer": customer_id,
         "client_reference_id": str(preparation.checkout_session_id),
         "metadata": marks,
-        "line_items": [_line_item(preparation)],
+        "line_items": [_line_item(preparation, price_id)],
     }
     if preparation.ui_mode == "hosted_page":
         parameters["success_url"] = preparation.success_url
@@ -182,20 +227,40 @@ def _parameters(
         parameters["payment_intent_data"] = {"metadata": marks, "description": preparation.name}
     else:
         parameters["subscription_data"] = {"metadata": marks}
+        # A trial asks for the card, too: by it a second trial is recognised.
+        parameters["payment_method_collection"] = "always"
+        if preparation.trial_days > 0:
+            parameters["subscription_data"]["trial_period_days"] = preparation.trial_days
     return parameters
 
 
-def _line_item(preparation: CheckoutPreparation) -> stripe.params.checkout.SessionCreateParamsLineItem:
-    if preparation.stripe_price_id is not None:
-        return {"price": preparation.stripe_price_id, "quantity": 1}
-    price: stripe.params.checkout.SessionCreateParamsLineItemPriceData = {
-        "currency": preparation.currency,
-        "unit_amount": preparation.unit_amount,
-        "product_data": {"name": preparation.name, "description": preparation.description},
+def _new_price(client: stripe.StripeClient, preparation: CheckoutPreparation) -> str | None:
+    """The price for a plan, for its invoices name the price and not the plan; a pack can do without."""
+    if preparation.plan_id is None or preparation.billing_interval is None:
+        return None
+    return plan_prices.ensure(
+        client,
+        preparation.plan_id,
+        preparation.name,
+        preparation.unit_amount,
+        preparation.currency,
+        preparation.billing_interval,
+    )
+
+
+def _line_item(
+    preparation: CheckoutPreparation, price_id: str | None
+) -> stripe.params.checkout.SessionCreateParamsLineItem:
+    if price_id is not None:
+        return {"price": price_id, "quantity": 1}
+    return {
+        "quantity": 1,
+        "price_data": {
+            "currency": preparation.currency,
+            "unit_amount": preparation.unit_amount,
+            "product_data": {"name": preparation.name, "description": preparation.description},
+        },
     }
-    if preparation.billing_interval is not None:
-        price["recurring"] = {"interval": preparation.billing_interval}
-    return {"price_data": price, "quantity": 1}
 
 
 def _find(
@@ -226,6 +291,12 @@ def _attach(
     )
     if attached == session.stripe_session_id:
         return session
+    if attached is None:
+        try:
+            client.v1.checkout.sessions.expire(session.stripe_session_id)
+        except stripe.StripeError as error:
+            raise explain(error) from error
+        raise CheckoutSupersededError("Another plan was chosen meanwhile. Open that checkout, or choose.")
     # Another worker opened one for the same row; two open sessions could both be paid.
     try:
         client.v1.checkout.sessions.expire(session.stripe_session_id)

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from billing import auth, database, http
 from billing.rows import CheckoutOutcome
 from billing.stripe_client import explain, get_client
-from billing.stripe_facts import CheckoutFacts, read_checkout_session
+from billing.stripe_facts import CheckoutFacts
+from billing.subscription_facts import SubscriptionFacts, checkout_json, read_checkout
 
 SESSION_ID = re.compile(r"cs_[A-Za-z0-9_]{1,250}")
 
@@ -60,16 +61,19 @@ class FulfilmentAnswer(BaseModel):
     grant_id: str | None
 
 
-def apply(facts: CheckoutFacts) -> CheckoutOutcome:
+def apply(session: CheckoutFacts, subscription: SubscriptionFacts | None) -> CheckoutOutcome:
     """Tell the database what Stripe says about a session; it grants what was bought, once.
 
     Args:
-        facts: what was just read at Stripe.
+        session: what was just read at Stripe.
+        subscription: the subscription of a plan's session, read along with it.
 
     Raises:
         DatabaseRefusalError: 404 for a session that is not ours, 409 `checkout_mismatch`, 503 `busy`.
     """
-    return database.call_for(CheckoutOutcome, "fulfil_checkout", {"facts": facts.as_json()})
+    return database.call_for(
+        CheckoutOutcome, "fulfil_checkout", {"facts": checkout_json(session, subscription)}
+    )
 
 
 def fulfil(request: Request) -> http.Answer:
@@ -85,10 +89,10 @@ def fulfil(request: Request) -> http.Answer:
     )
     if outcome.status != "complete":
         try:
-            facts = read_checkout_session(get_client(), body.session_id)
+            session, subscription = read_checkout(get_client(), body.session_id)
         except stripe.StripeError as error:
             raise explain(error) from error
-        outcome = apply(facts)
+        outcome = apply(session, subscription)
     return http.Answer(_answer(outcome).model_dump(mode="python"))
 
 

@@ -43,8 +43,11 @@ class CheckoutPreparation(Row):
     description: str
     unit_amount: int
     currency: str
-    billing_interval: Literal["month", "year"] | None
+    billing_interval: Literal["day", "week", "month", "year"] | None
     stripe_price_id: str | None
+    plan_id: uuid.UUID | None
+    trial_days: int
+    superseded_session_ids: list[str] | None
     ui_mode: Literal["hosted_page", "embedded_page", "elements"]
     success_url: str
     cancel_url: str
@@ -70,6 +73,35 @@ class CheckoutOutcome(Row):
     receipt_url: str | None
     grant_id: uuid.UUID | None
     completed_at: datetime | None
+
+
+class PlanChange(Row):
+    """`billing.plan_change`: how Stripe is asked to change a plan."""
+
+    organization_id: uuid.UUID
+    subscription_id: uuid.UUID
+    stripe_subscription_id: str
+    plan_id: uuid.UUID
+    name: str
+    mode: Literal["prorate_delta", "full_restart", "next_period"]
+    unit_amount: int
+    currency: str
+    billing_interval: Literal["day", "week", "month", "year"]
+    stripe_price_id: str | None
+
+
+class SubscriptionHandle(Row):
+    """`billing.subscription_handle`: the organization's subscription at Stripe, about to be changed."""
+
+    organization_id: uuid.UUID
+    subscription_id: uuid.UUID
+    stripe_subscription_id: str
+    stripe_customer_id: str
+    plan_id: uuid.UUID | None
+    status: str
+    current_period_end: datetime | None
+    ends_at: datetime | None
+    pause_behavior: str | None
 
 
 class EventOutcome(Row):

@@ -16,8 +16,21 @@ from pydantic import AliasPath, BaseModel, ConfigDict, Field, field_validator, m
 #: Our marks on Stripe's objects. They help to find a row and to cross-check it; they decide nothing alone.
 ORGANIZATION_MARK = "organization_id"
 CHECKOUT_MARK = "checkout_session_id"
+TOPUP_MARK = "topup_id"
 
-FactsKind = Literal["checkout_session", "payment_intent", "charge", "customer"]
+FactsKind = Literal[
+    "checkout_session",
+    "payment_intent",
+    "charge",
+    "customer",
+    "subscription",
+    "invoice",
+    "reversals",
+    "fraud_warning",
+    "payment_method",
+    "setup_intent",
+    "catalogue_object",
+]
 
 
 class Facts(BaseModel):
@@ -30,7 +43,7 @@ class Facts(BaseModel):
         return self.model_dump(mode="json")
 
 
-def _uuid_or_none(value: object) -> uuid.UUID | None:
+def uuid_or_none(value: object) -> uuid.UUID | None:
     """A mark that is no UUID is not ours."""
     try:
         return uuid.UUID(str(value)) if value else None
@@ -38,7 +51,7 @@ def _uuid_or_none(value: object) -> uuid.UUID | None:
         return None
 
 
-def _id_of(value: object) -> object:
+def id_of(value: Any) -> Any:
     """Stripe gives an id, or the whole object where it was expanded."""
     return value.get("id") if isinstance(value, dict) else value
 
@@ -55,6 +68,7 @@ class PaymentFacts(Facts):
     stripe_customer_id: str | None = None
     organization_id: uuid.UUID | None = None
     checkout_session_id: uuid.UUID | None = None
+    topup_id: uuid.UUID | None = None
     card_brand: str | None = None
     card_last4: str | None = None
     receipt_url: str | None = None
@@ -82,9 +96,10 @@ class PaymentFacts(Facts):
             amount_refunded=(charge or {}).get("amount_refunded"),
             currency=intent["currency"],
             stripe_charge_id=(charge or {}).get("id"),
-            stripe_customer_id=_id_of(intent.get("customer")),  # type: ignore[arg-type] # checked by pydantic
-            organization_id=_uuid_or_none(marks.get(ORGANIZATION_MARK)),
-            checkout_session_id=_uuid_or_none(marks.get(CHECKOUT_MARK)),
+            stripe_customer_id=id_of(intent.get("customer")),
+            organization_id=uuid_or_none(marks.get(ORGANIZATION_MARK)),
+            checkout_session_id=uuid_or_none(marks.get(CHECKOUT_MARK)),
+            topup_id=uuid_or_none(marks.get(TOPUP_MARK)),
             card_brand=card.get("brand"),
             card_last4=card.get("last4"),
             receipt_url=(charge or {}).get("receipt_url"),
@@ -104,13 +119,13 @@ class PaymentFacts(Facts):
         """
         card = _card(charge)
         return cls(
-            stripe_payment_intent_id=_id_of(charge.get("payment_intent")),  # type: ignore[arg-type] # checked by pydantic
+            stripe_payment_intent_id=id_of(charge.get("payment_intent")),
             status=charge["status"],
             amount=charge["amount"],
             amount_refunded=charge["amount_refunded"],
             currency=charge["currency"],
             stripe_charge_id=charge["id"],
-            stripe_customer_id=_id_of(charge.get("customer")),  # type: ignore[arg-type] # checked by pydantic
+            stripe_customer_id=id_of(charge.get("customer")),
             card_brand=card.get("brand"),
             card_last4=card.get("last4"),
             receipt_url=charge.get("receipt_url"),
@@ -151,6 +166,8 @@ class CheckoutFacts(Facts):
         default=None, validation_alias=AliasPath("metadata", CHECKOUT_MARK)
     )
     payment: PaymentFacts | None = None
+    stripe_subscription_id: str | None = Field(default=None, validation_alias="subscription")
+    stripe_invoice_id: str | None = Field(default=None, validation_alias="invoice", exclude=True)
     fetched_at: datetime
     url: str | None = Field(default=None, exclude=True)
     client_secret: str | None = Field(default=None, exclude=True, repr=False)
@@ -159,12 +176,12 @@ class CheckoutFacts(Facts):
     @field_validator("organization_id", "checkout_session_id", mode="before")
     @classmethod
     def _foreign_marks_are_none(cls, value: object) -> uuid.UUID | None:
-        return _uuid_or_none(value)
+        return uuid_or_none(value)
 
-    @field_validator("stripe_customer_id", mode="before")
+    @field_validator("stripe_customer_id", "stripe_subscription_id", "stripe_invoice_id", mode="before")
     @classmethod
     def _customer_id(cls, value: object) -> object:
-        return _id_of(value)
+        return id_of(value)
 
     @field_validator("is_payment_link", mode="before")
     @classmethod
@@ -207,7 +224,7 @@ class CustomerFacts(Facts):
     @field_validator("default_payment_method_id", mode="before")
     @classmethod
     def _method_id(cls, value: object) -> object:
-        return _id_of(value)
+        return id_of(value)
 
 
 def now() -> datetime:

@@ -41,16 +41,17 @@ class EventNotAppliedError(WorkerError):
     slug = "event_not_applied"
 
 
-class _Object(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    id: str | None = None  # an upcoming invoice has none
-
-
 class _Data(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
-    object: _Object
+    object: dict[str, Any]
+
+
+class UnreadableObjectError(WorkerError):
+    """The event's object is not in a shape that we know, so nothing of it is applied."""
+
+    status = 422
+    slug = "unreadable_object"
 
 
 class Event(BaseModel):
@@ -123,19 +124,20 @@ def ingest(payload: dict[str, Any]) -> EventOutcome:
             api_version=event.api_version,
             ours=stripe.api_version,
         )
+    facts: dict[str, Any] | None = None
     try:
+        facts = _facts(event)
         outcome = database.call_for(
             EventOutcome,
             "process_stripe_event",
-            {"event": payload, "facts": _facts(event), "livemode": get_settings().livemode},
+            {"event": payload, "facts": facts, "livemode": get_settings().livemode},
         )
     except stripe.StripeError as error:
         refusal = explain(error)
         outcome = _record_failure(event, payload, refusal, can_pass=not refusal.is_definite)
     except WorkerError as error:
-        outcome = _record_failure(
-            event, payload, error, can_pass=not isinstance(error, DatabaseRefusalError) or error.status >= 500
-        )
+        can_pass = not isinstance(error, DatabaseRefusalError | UnreadableObjectError) or error.status >= 500
+        outcome = _record_failure(event, payload, error, can_pass=can_pass, facts=facts)
     _report(event, outcome)
     if outcome.status == "failed":
         raise EventNotAppliedError("The event was not applied. Send it again.")
@@ -156,13 +158,28 @@ def _decode(body: bytes) -> dict[str, Any]:
 def _facts(event: Event) -> dict[str, Any] | None:
     """Read what the event is about, at Stripe, now; None for events that are only stored or foreign."""
     rule = RULES.get(event.type)
-    if rule is None or event.data.object.id is None or event.livemode != get_settings().livemode:
+    if rule is None or event.livemode != get_settings().livemode:
         return None
-    return {"kind": rule.kind, "object": rule.read(get_client(), event.data.object.id).as_json()}
+    try:
+        reading = rule.read(get_client(), event.data.object)
+    except (KeyError, TypeError, ValueError) as error:
+        # A version of Stripe's API, older or newer, that we cannot read: never applied by halves.
+        raise UnreadableObjectError(
+            "What Stripe says about this event is not readable.",
+            details={"type": event.type, "api_version": event.api_version, "error": type(error).__name__},
+        ) from error
+    if reading is None:
+        return None
+    return {"kind": reading.kind, "object": reading.object, "notice": rule.notice}
 
 
 def _record_failure(
-    event: Event, payload: dict[str, Any], error: WorkerError, *, can_pass: bool
+    event: Event,
+    payload: dict[str, Any],
+    error: WorkerError,
+    *,
+    can_pass: bool,
+    facts: dict[str, Any] | None = None,
 ) -> EventOutcome:
     """Remember the failure in a transaction of its own; park, in the end, what waiting cannot mend."""
     _log.error(
@@ -181,7 +198,12 @@ def _record_failure(
     return database.call_for(
         EventOutcome,
         "record_stripe_event_failure",
-        {"event": payload, "error": text, "park_after": None if can_pass else PARK_AFTER_ATTEMPTS},
+        {
+            "event": payload,
+            "error": text,
+            "park_after": None if can_pass else PARK_AFTER_ATTEMPTS,
+            "facts": facts,
+        },
     )
 
 

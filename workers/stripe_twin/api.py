@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import structlog
 from flask import Blueprint, Request, Response, request
 from werkzeug.exceptions import HTTPException
 
+from stripe_twin.api_faults import Meeting, cut_off, meet
 from stripe_twin.context import Twin
 from stripe_twin.errors import StripeError, invalid
 from stripe_twin.expansion import expand
@@ -45,10 +47,12 @@ def blueprint(twin: Twin) -> Blueprint:
 def _view(twin: Twin, entry: Operation) -> Callable[..., Response]:
     def view(**ids: str) -> Response:
         request_id = f"req_{random_text(14)}"
+        meeting = Meeting()
         try:
-            answer = _answer(twin, entry, ids, request_id)
+            meeting = _meet(twin)
+            answer = _answer(twin, entry, ids, request_id, meeting)
         except StripeError as error:
-            answer = Answer(error.status, error.body(), request_id)
+            answer = _told(error, request_id)
         except HTTPException as error:  # a body that is too large or no form
             refusal = StripeError(error.code or 400, error.description or "The request cannot be read.")
             answer = Answer(refusal.status, refusal.body(), request_id)
@@ -57,20 +61,47 @@ def _view(twin: Twin, entry: Operation) -> Callable[..., Response]:
                 "twin_request_failed", method=entry.method, path=request.path, request_id=request_id
             )
             answer = Answer(500, _BROKEN.body(), request_id)
+        if meeting.kind in ("cut_before", "cut_after"):
+            return _cut(answer)
         return _respond(answer)
 
     return view
 
 
+def _meet(twin: Twin) -> Meeting:
+    """Return what this call meets, and wait if it is to be slow."""
+    with twin.unit() as unit:
+        meeting = meet(unit.connection, request.method, request.path)
+    if meeting.seconds:
+        time.sleep(meeting.seconds)
+    return meeting
+
+
+def _cut(answer: Answer) -> Response:
+    body = json.dumps(answer.body)
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body.encode()))}
+    return Response(cut_off(body), 200, headers)
+
+
 _BROKEN = StripeError(500, "The Stripe twin failed; its log says why.", kind="api_error")
 
 
-def _answer(twin: Twin, entry: Operation, ids: dict[str, str], request_id: str) -> Answer:
+def _answer(twin: Twin, entry: Operation, ids: dict[str, str], request_id: str, meeting: Meeting) -> Answer:
     account = authenticate(request)
     _check_headers(request)
     values = _values(request)
     params = check(values, entry.parameter_type(), strict="Stripe-Version" in request.headers)
-    return _run(twin, entry, ids, params, request_id, _claim(account, values))
+    refusal = meeting.refusal()
+    if not meeting.acts:
+        return Answer(503, _BROKEN.body(), request_id) if refusal is None else _told(refusal, request_id)
+    failure = _told(refusal, request_id) if refusal is not None else None
+    stored = failure if meeting.remembered else None
+    answer = _run(twin, entry, ids, params, request_id, _claim(account, values), stored)
+    return failure or answer
+
+
+def _told(error: StripeError, request_id: str) -> Answer:
+    return Answer(error.status, error.body(), request_id)
 
 
 def _claim(account: str, values: dict[str, FormValue]) -> Claim | None:
@@ -87,8 +118,12 @@ def _run(
     params: Parameters,
     request_id: str,
     claim: Claim | None,
+    stored: Answer | None = None,
 ) -> Answer:
-    """Run the handler in one transaction; a declined card leaves traces, any other error none."""
+    """Run the handler in one transaction; a declined card leaves traces, any other error none.
+
+    A failure on demand may be what the idempotency key remembers (`stored`), in place of the answer.
+    """
     paths = params.pop("expand", [])
     key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
     with twin.unit(request_id=request_id, idempotency_key=key) as unit:
@@ -102,7 +137,7 @@ def _run(
                 raise
             answer = Answer(error.status, error.body(), request_id)
         if claim is not None:
-            claim.remember(unit, answer)
+            claim.remember(unit, stored or answer)
     return answer
 
 

@@ -9,7 +9,7 @@ from flask import Flask, Response, current_app
 from stripe_twin import api, control
 from stripe_twin.context import Twin
 from stripe_twin.errors import StripeError
-from stripe_twin.pages import challenge, checkout, portal, receipt
+from stripe_twin.pages import challenge, checkout, invoice, portal, receipt
 from stripe_twin.pages.rendering import page
 from stripe_twin.resources.registry import RESOURCES
 from stripe_twin.settings import TwinSettings
@@ -35,7 +35,7 @@ def create_app(settings: TwinSettings | None = None) -> Flask:
     app = Flask("stripe_twin", static_folder="static", static_url_path="/assets")
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BYTES
     app.extensions["stripe_twin"] = twin
-    for part in (api, checkout, challenge, receipt, portal, control):
+    for part in (api, checkout, challenge, invoice, receipt, portal, control):
         app.register_blueprint(part.blueprint(twin))
     app.register_error_handler(StripeError, _show_problem)
     app.after_request(_harden)

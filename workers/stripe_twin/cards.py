@@ -10,6 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 Authentication = Literal["never", "unless_set_up", "always", "on_session_only"]
+Afterwards = Literal[
+    "refund_pending",
+    "refund_fails",
+    "dispute_fraudulent",
+    "dispute_product_not_received",
+    "dispute_inquiry",
+    "fraud_warning",
+]
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class TestCard:
         country: Country of the issuer.
         funding: Kind of card.
         hint: What a tester should know.
+        afterwards: What follows a payment: a refund that is slow or fails, a dispute, a fraud warning.
     """
 
     number: str
@@ -58,6 +67,7 @@ class TestCard:
     country: str = "US"
     funding: str = "credit"
     hint: str = "Payment succeeds"
+    afterwards: Afterwards | None = None
 
     @property
     def last4(self) -> str:
@@ -170,6 +180,48 @@ TEST_CARDS: tuple[TestCard, ...] = (
         decline=_declined("generic_decline", "Your card was declined.", attaches=True),
         token="pm_card_chargeCustomerFail",
         hint="Can be saved, then declines",
+    ),
+    TestCard(
+        "4000000000007726",
+        "refund_pending",
+        token="pm_card_pendingRefund",
+        hint="Pays; a refund is pending, then succeeds",
+        afterwards="refund_pending",
+    ),
+    TestCard(
+        "4000000000005126",
+        "refund_fails",
+        token="pm_card_refundFail",
+        hint="Pays; a refund succeeds, then fails",
+        afterwards="refund_fails",
+    ),
+    TestCard(
+        "4000000000000259",
+        "dispute_fraudulent",
+        token="pm_card_createDispute",
+        hint="Pays, then is disputed as fraudulent",
+        afterwards="dispute_fraudulent",
+    ),
+    TestCard(
+        "4000000000002685",
+        "dispute_product_not_received",
+        token="pm_card_createDisputeProductNotReceived",
+        hint="Pays, then is disputed: product not received",
+        afterwards="dispute_product_not_received",
+    ),
+    TestCard(
+        "4000000000001976",
+        "dispute_inquiry",
+        token="pm_card_createDisputeInquiry",
+        hint="Pays, then the bank inquires",
+        afterwards="dispute_inquiry",
+    ),
+    TestCard(
+        "4000000000005423",
+        "fraud_warning",
+        token="pm_card_createIssuerFraudRecord",
+        hint="Pays, then the bank warns of fraud",
+        afterwards="fraud_warning",
     ),
 )
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import stripe
 from werkzeug.test import Client
+
+from stripe_twin.api_faults import ConnectionCutError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -32,21 +35,28 @@ class TwinHTTPClient(stripe.HTTPClient):
         *,
         _usage: list[str] | None = None,
     ) -> tuple[str, int, Mapping[str, str]]:
-        """Run one request through the WSGI application; return body, status and headers."""
+        """Run one request through the WSGI application; return body, status and headers.
+
+        Raises:
+            stripe.APIConnectionError: When the connection is cut on demand.
+        """
         parts = urlsplit(url)
-        answer = Client(self._wsgi_app).open(
-            path=parts.path,
-            query_string=parts.query,
-            base_url=f"{parts.scheme}://{parts.netloc}",
-            method=method.upper(),
-            headers=dict(headers or {}),
-            data=post_data,
-            environ_overrides={"REMOTE_ADDR": "127.0.0.1"},
-        )
         try:
-            return answer.get_data(as_text=True), answer.status_code, dict(answer.headers)
-        finally:
-            answer.close()
+            answer = Client(self._wsgi_app).open(
+                path=parts.path,
+                query_string=parts.query,
+                base_url=f"{parts.scheme}://{parts.netloc}",
+                method=method.upper(),
+                headers=dict(headers or {}),
+                data=post_data,
+                environ_overrides={"REMOTE_ADDR": "127.0.0.1"},
+            )
+            with closing(answer):
+                return answer.get_data(as_text=True), answer.status_code, dict(answer.headers)
+        except ConnectionCutError as error:
+            raise stripe.APIConnectionError(  # type: ignore[no-untyped-call]
+                "Connection aborted.", should_retry=True
+            ) from error
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from stripe_twin.database import Database
 from stripe_twin.deliveries import DeliveryLoop
-from stripe_twin.resources.checkout_payment import expire_due_sessions
 from stripe_twin.resources.webhook_endpoints import keep_default_endpoint
 from stripe_twin.settings import TwinSettings
+from stripe_twin.timers import TimerFailedError, fire_next_due, put_off
 from stripe_twin.unit import UnitOfWork
+
+_log = structlog.get_logger("stripe_twin")
 
 
 class Twin:
@@ -19,7 +23,7 @@ class Twin:
     def __init__(self, settings: TwinSettings) -> None:
         self.settings = settings
         self.database = Database(settings.database_url, settings.schema, settings.pool_size)
-        self.deliveries = DeliveryLoop(self.database, settings, self._expire_sessions)
+        self.deliveries = DeliveryLoop(self.database, settings, self.run_due_timers)
 
     def start(self) -> None:
         """Make the schema ready and, if so configured, start delivering."""
@@ -32,9 +36,17 @@ class Twin:
         self.deliveries.stop()
         self.database.close()
 
-    def _expire_sessions(self) -> None:
-        with self.unit() as unit:
-            expire_due_sessions(unit)
+    def run_due_timers(self) -> None:
+        """Let happen what is due by the time of day, each thing in a transaction of its own."""
+        while True:
+            try:
+                with self.unit() as unit:
+                    if not fire_next_due(unit):
+                        return
+            except TimerFailedError as failure:
+                _log.exception("twin_timer_failed", object_id=failure.object_id, kind=failure.kind)
+                with self.unit() as unit:
+                    put_off(unit, failure.object_id, failure.kind)
 
     def _prepare(self) -> None:
         self.database.apply_schema()

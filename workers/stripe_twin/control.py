@@ -10,8 +10,12 @@ from typing import Any
 from flask import Blueprint, Request, Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from stripe_twin import dashboard
+from stripe_twin.api_faults import ApiFault, add_fault
 from stripe_twin.context import Twin
+from stripe_twin.errors import StripeError
 from stripe_twin.faults import Faults, read_faults, write_faults
+from stripe_twin.preferences import Preferences, read_preferences, write_preferences
 from stripe_twin.shapes import Json
 from stripe_twin.unit import delivery_channel
 
@@ -40,11 +44,42 @@ def blueprint(twin: Twin) -> Blueprint:
     add("/events/<event_id>/resend", "POST", control.resend)
     add("/faults", "GET", control.show_faults)
     add("/faults", "POST", control.set_faults)
+    add("/api-faults", "GET", control.show_api_faults)
+    add("/api-faults", "POST", control.add_api_fault)
+    add("/api-faults/clear", "POST", control.clear_api_faults)
+    add("/preferences", "GET", control.show_preferences)
+    add("/preferences", "POST", control.set_preferences)
     add("/deliveries", "GET", control.list_deliveries)
     add("/deliveries/retry", "POST", control.retry_now)
     add("/wait", "GET", control.wait)
     add("/reset", "POST", control.reset)
+    for action in dashboard.ACTIONS:
+        view = _action(twin, action)
+        routes.add_url_rule(action.path, endpoint=action.name, view_func=view, methods=["POST"])
     return routes
+
+
+def _action(twin: Twin, action: dashboard.Action) -> Callable[..., Response]:
+    """Return the view of an action: 422 for a wrong body, Stripe's own refusals as such."""
+
+    def view(**ids: str) -> Response:
+        try:
+            body = action.body.model_validate(request.get_json(silent=True) or {})
+        except ValidationError as error:
+            return _problem(422, str(error))
+        try:
+            with twin.unit() as unit:
+                try:
+                    answer = action.act(unit, body, **ids)
+                except StripeError as error:
+                    if not error.keeps_changes:
+                        raise
+                    return _problem(error.status, error.message)
+        except StripeError as error:
+            return _problem(error.status, error.message)
+        return jsonify(answer)
+
+    return view
 
 
 def _only_local() -> Response | None:
@@ -122,6 +157,45 @@ class _Control:
             write_faults(unit.connection, faults)
         return jsonify(faults.model_dump())
 
+    def show_api_faults(self) -> Response:
+        """List the faults of API calls that are still to come, oldest first."""
+        with self._twin.unit() as unit:
+            rows = unit.connection.execute(
+                "select id, method, path, kind, seconds::double precision as seconds, remembered, skip, "
+                "times from api_faults where times > 0 order by id"
+            ).fetchall()
+        return jsonify({"data": [dict(row) for row in rows]})
+
+    def add_api_fault(self) -> Response:
+        """Let the next calls that match misbehave."""
+        try:
+            fault = ApiFault.model_validate(request.get_json(silent=True) or {})
+        except ValidationError as error:
+            return _problem(422, str(error))
+        with self._twin.unit() as unit:
+            return jsonify({"id": add_fault(unit.connection, fault)})
+
+    def clear_api_faults(self) -> Response:
+        """End all faults of API calls."""
+        with self._twin.unit() as unit:
+            unit.connection.execute("delete from api_faults")
+        return jsonify({"status": "cleared"})
+
+    def show_preferences(self) -> Response:
+        """Answer how retries, tax and waiting times are set."""
+        with self._twin.unit() as unit:
+            return jsonify(read_preferences(unit).model_dump(mode="json"))
+
+    def set_preferences(self) -> Response:
+        """Switch to exactly the settings in the body; `{}` brings the defaults back."""
+        try:
+            wanted = Preferences.model_validate(request.get_json(silent=True) or {})
+        except ValidationError as error:
+            return _problem(422, str(error))
+        with self._twin.unit() as unit:
+            write_preferences(unit, wanted)
+        return jsonify(wanted.model_dump(mode="json"))
+
     def list_deliveries(self) -> Response:
         """List deliveries, newest first; `?event_id=`, `?state=` and `?limit=` narrow them."""
         limit = min(request.args.get("limit", 100, type=int), 1000)
@@ -174,6 +248,7 @@ class _Control:
             unit.connection.execute("delete from deliveries")
             unit.connection.execute("delete from events")
             unit.connection.execute("delete from idempotency_keys")
-            unit.connection.execute("delete from faults")
+            for table in ("faults", "api_faults", "preferences", "timers"):
+                unit.connection.execute(f"delete from {table}")
             unit.connection.execute("delete from objects where object <> 'webhook_endpoint'")
         return jsonify({"status": "reset"})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from stripe import WebhookSignature
 
 from stripe_twin.database import Connection, Database
 from stripe_twin.faults import Faults, read_faults
+from stripe_twin.renderings import render
 from stripe_twin.settings import TwinSettings
 from stripe_twin.shapes import Json
 from stripe_twin.unit import delivery_channel
@@ -205,10 +206,10 @@ class DeliveryLoop:
         return outcome
 
     def _post(self, message: Message, *, wrong_secret: bool) -> tuple[int | None, str | None]:
-        secret = "whsec_a_secret_nobody_has" if wrong_secret else message.secret
+        secrets = ("whsec_a_secret_nobody_has",) if wrong_secret else message.secrets
         headers = {
             "Content-Type": "application/json; charset=utf-8",
-            "Stripe-Signature": WebhookSignature.generate_signature_header(message.body, secret),
+            "Stripe-Signature": sign(message.body, secrets),
             "User-Agent": "Stripe/1.0 (local twin)",
         }
         try:
@@ -262,9 +263,19 @@ class Message:
     """What goes over the wire for one delivery."""
 
     url: str
-    secret: str
+    secrets: tuple[str, ...]
     body: str
     faults: Faults
+
+
+def sign(body: str, secrets: Sequence[str]) -> str:
+    """Return the `Stripe-Signature` of a body: one time, and one `v1` for each secret that signs.
+
+    Source: https://docs.stripe.com/webhooks#roll-endpoint-secrets
+    """
+    moment = int(time.time())
+    signed = [WebhookSignature.generate_signature_header(body, secret, moment) for secret in secrets]
+    return ",".join([signed[0], *(header.partition(",")[2] for header in signed[1:])])
 
 
 def _compose(connection: Connection, delivery: Delivery) -> Message | None:
@@ -275,15 +286,16 @@ def _compose(connection: Connection, delivery: Delivery) -> Message | None:
     ).fetchone()
     if endpoint is None:
         return None
+    faults = read_faults(connection)
     body = event_body(connection, delivery.event_id)
-    if endpoint["data"]["api_version"]:
-        body["api_version"] = endpoint["data"]["api_version"]
-    return Message(
-        endpoint["data"]["url"],
-        endpoint["hidden"]["secret"],
-        json.dumps(body, indent=2),
-        read_faults(connection),
-    )
+    version = faults.api_version or endpoint["data"]["api_version"]
+    if version:
+        body = render(body, version)
+    hidden = endpoint["hidden"]
+    secrets = [hidden["secret"]]
+    if hidden.get("old_secret_until", 0) > time.time():
+        secrets.append(hidden["old_secret"])
+    return Message(endpoint["data"]["url"], tuple(secrets), json.dumps(body, indent=2), faults)
 
 
 def event_body(connection: Connection, event_id: str) -> Json:

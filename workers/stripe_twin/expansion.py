@@ -17,8 +17,22 @@ _KIND_OF_ID = {
     "pm": "payment_method",
     "ch": "charge",
     "re": "refund",
+    "bpc": "billing_portal.configuration",
     "cs": "checkout.session",
+    "clock": "test_helpers.test_clock",
+    "cn": "credit_note",
+    "di": "discount",
+    "du": "dispute",
+    "in": "invoice",
+    "inpay": "invoice_payment",
+    "promo": "promotion_code",
+    "setatt": "setup_attempt",
+    "seti": "setup_intent",
+    "sub": "subscription",
+    "txn": "balance_transaction",
 }
+
+_KIND_OF_FIELD = {"coupon": "coupon", "product": "product"}  # ids that a merchant may choose
 
 
 def expand(unit: UnitOfWork, answer: Json, paths: list[str]) -> Json:
@@ -70,7 +84,7 @@ def _expand(unit: UnitOfWork, node: Json, parts: list[str], path: str) -> None:
 
 def _object_named(unit: UnitOfWork, node: Json, name: str, path: str) -> Json:
     object_id = str(node[name])
-    kind = _KIND_OF_ID.get(object_id.partition("_")[0])
+    kind = _KIND_OF_FIELD.get(name) or _KIND_OF_ID.get(object_id.partition("_")[0])
     record = None if kind is None or name == "id" else unit.find(kind, object_id)
     if record is None:
         raise _refusal(path)
@@ -96,9 +110,31 @@ def _refunds(unit: UnitOfWork, charge: Json) -> Json:
     )
 
 
-INCLUDED: dict[tuple[str, str], Callable[[UnitOfWork, Json], Json]] = {
+def _invoice_payments(unit: UnitOfWork, invoice: Json) -> Json:
+    payments = unit.all("invoice_payment", {"invoice": invoice["id"]})
+    return listing([payment.data for payment in payments], f"/v1/invoice_payments?invoice={invoice['id']}")
+
+
+def _confirmation_secret(unit: UnitOfWork, invoice: Json) -> Json | None:
+    payments = unit.all("invoice_payment", {"invoice": invoice["id"], "status": "open"})
+    if not payments:
+        return None
+    intent = unit.get("payment_intent", payments[-1].data["payment"]["payment_intent"])
+    return {"client_secret": intent.data["client_secret"], "type": "payment_intent"}
+
+
+def _subscriptions(unit: UnitOfWork, customer: Json) -> Json:
+    page = unit.page("subscription", {"limit": 10}, {"customer": customer["id"]})
+    url = f"/v1/customers/{customer['id']}/subscriptions"
+    return listing([one.data for one in page.records], url, has_more=page.has_more)
+
+
+INCLUDED: dict[tuple[str, str], Callable[[UnitOfWork, Json], Json | None]] = {
     ("checkout.session", "line_items"): _line_items,
     ("charge", "refunds"): _refunds,
+    ("customer", "subscriptions"): _subscriptions,
+    ("invoice", "confirmation_secret"): _confirmation_secret,
+    ("invoice", "payments"): _invoice_payments,
 }
 
 assert all(name in fields_of(kind) and name in ABSENT[kind] for kind, name in INCLUDED)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from psycopg.types.json import Jsonb
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stripe_twin.database import Connection
+from stripe_twin.renderings import VERSIONS
 
 
 class Faults(BaseModel):
@@ -18,6 +19,7 @@ class Faults(BaseModel):
             another.
         drop_attempts: The first attempts of every delivery are lost, then retried as usual.
         wrong_secret_attempts: The first attempts of every delivery are signed with a secret that nobody has.
+        api_version: Every event is rendered in this version of the API, whatever the endpoint asked for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,6 +29,14 @@ class Faults(BaseModel):
     shuffle_seconds: float = Field(default=0, ge=0, le=3600)
     drop_attempts: int = Field(default=0, ge=0, le=20)
     wrong_secret_attempts: int = Field(default=0, ge=0, le=20)
+    api_version: str | None = None
+
+    @field_validator("api_version")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        if value is not None and value not in VERSIONS:
+            raise ValueError(f"known versions: {', '.join(VERSIONS)}")
+        return value
 
 
 def read_faults(connection: Connection) -> Faults:

@@ -26,6 +26,9 @@ create table if not exists events (
   body json not null
 );
 comment on table events is 'What happened, written in the transaction that made it happen.';
+alter table events add column if not exists recorded_at timestamptz not null default now();
+comment on column events.recorded_at is
+  'When it was written; `created` in the body is the time of the customer''s test clock.';
 create index if not exists events_by_sequence on events (sequence desc);
 create index if not exists events_by_type on events (type, sequence desc);
 create index if not exists events_by_object on events (object_id, sequence desc);
@@ -51,6 +54,27 @@ comment on column deliveries.claimed_by is
 create index if not exists deliveries_due on deliveries (due_at, id) where state = 'pending';
 create index if not exists deliveries_by_event on deliveries (event_id);
 
+create table if not exists timers (
+  object_id text not null,
+  kind text not null,
+  due_at bigint not null,
+  customer text,
+  clock text,
+  primary key (object_id, kind)
+);
+comment on table timers is 'What happens to an object by itself when its time comes: a renewal, a retry, an expiry.';
+comment on column timers.due_at is 'Seconds since 1970, in the time of the customer.';
+comment on column timers.clock is 'The test clock that says when; without one, the time of day.';
+create index if not exists timers_by_clock on timers (clock, due_at);
+create index if not exists timers_by_customer on timers (customer, due_at);
+
+create table if not exists preferences (
+  only_row boolean primary key default true,
+  settings jsonb not null default '{}',
+  constraint preferences_has_one_row check (only_row)
+);
+comment on table preferences is 'What a merchant sets in Stripe''s dashboard: retries, tax rate; see the control API.';
+
 create table if not exists idempotency_keys (
   key text primary key,
   request_hash text not null,
@@ -68,3 +92,19 @@ create table if not exists faults (
   constraint faults_has_one_row check (only_row)
 );
 comment on table faults is 'How deliveries misbehave on demand; see the control API.';
+
+create table if not exists api_faults (
+  id bigint generated always as identity primary key,
+  method text not null,
+  path text not null,
+  kind text not null,
+  seconds numeric not null default 0,
+  remembered boolean not null default false,
+  skip integer not null default 0,
+  times integer not null
+);
+comment on table api_faults is 'How calls of the API misbehave on demand, counted down; see the control API.';
+comment on column api_faults.path is 'Pattern for `like`; the method may be an asterisk.';
+comment on column api_faults.remembered is 'Whether an idempotency key replays the failure or the answer that was lost.';
+comment on column api_faults.skip is 'So many matching calls go well first.';
+comment on column api_faults.times is 'So many calls will still meet it.';

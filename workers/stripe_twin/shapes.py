@@ -23,9 +23,16 @@ ABSENT: dict[str, frozenset[str]] = {
     "customer": frozenset(
         {"deleted", "sources", "subscriptions", "tax_ids", "cash_balance", "tax", "invoice_credit_balance"}
     ),
+    "coupon": frozenset({"applies_to", "currency_options", "deleted"}),
+    "discount": frozenset({"deleted"}),
+    "invoice": frozenset({"confirmation_secret", "deleted", "payments"}),
+    "invoiceitem": frozenset({"deleted"}),
     "item": frozenset({"discounts", "taxes"}),
+    "plan": frozenset({"deleted", "tiers"}),
     "price": frozenset({"deleted", "tiers", "currency_options"}),
     "product": frozenset({"deleted"}),
+    "subscription_item": frozenset({"billing_thresholds", "current_trial", "deleted"}),
+    "test_helpers.test_clock": frozenset({"deleted"}),
     "webhook_endpoint": frozenset({"deleted", "secret"}),
 }
 

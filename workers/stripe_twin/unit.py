@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import stripe
@@ -50,7 +50,9 @@ class UnitOfWork:
         settings: The twin's settings.
         request_id: Id of the API request that caused the work; None for a browser or the clock.
         idempotency_key: Key of that request, shown in its events.
-        now: Time of the work, in seconds since 1970.
+        now: Time of the work, in seconds since 1970: that of the customer's test clock as soon as an object
+            of a customer with a clock is read.
+        is_time_held: Whether `now` is fixed, as while a clock is advanced.
     """
 
     connection: Connection
@@ -58,6 +60,29 @@ class UnitOfWork:
     request_id: str | None = None
     idempotency_key: str | None = None
     now: int = field(default_factory=lambda: int(time.time()))
+    is_time_held: bool = False
+
+    # ---- time ----------------------------------------------------------------------------------------------
+
+    def at(self, moment: int) -> UnitOfWork:
+        """Return a unit of work in the same transaction whose time is fixed."""
+        return replace(self, now=moment, is_time_held=True)
+
+    def _follow_clock(self, record: Record) -> None:
+        """Live in the time of a record's customer: that of the test clock, or so many seconds ahead."""
+        customer_id = record.id if record.data["object"] == "customer" else record.data.get("customer")
+        if self.is_time_held or not isinstance(customer_id, str):
+            return
+        row = self.connection.execute(
+            "select (k.data->>'frozen_time')::bigint as frozen, "
+            "  (c.hidden->>'seconds_ahead')::bigint as ahead "
+            "from objects c left join objects k on k.id = c.data->>'test_clock' where c.id = %s",
+            (customer_id,),
+        ).fetchone()
+        if row is not None and row["frozen"] is not None:
+            self.now = row["frozen"]
+        elif row is not None and row["ahead"] is not None:
+            self.now = int(time.time()) + row["ahead"]
 
     # ---- objects -------------------------------------------------------------------------------------------
 
@@ -76,15 +101,20 @@ class UnitOfWork:
         Args:
             object_name: The kind it must be.
             object_id: Its id.
-            lock: Hold its row until the transaction ends. Handlers lock in this order: checkout session,
-                payment intent, charge, payment method, customer, product, price.
+            lock: Hold its row until the transaction ends. Handlers lock in this order: test clock, checkout
+                session, subscription, invoice, setup intent, payment intent, charge, refund, dispute, payment
+                method, customer, product, price.
         """
         row = self.connection.execute(
             "select data, hidden, deleted from objects where id = %s and object = %s"
             + (" for update" if lock else ""),
             (object_id, object_name),
         ).fetchone()
-        return None if row is None else Record(row["data"], row["hidden"], row["deleted"])
+        if row is None:
+            return None
+        record = Record(row["data"], row["hidden"], row["deleted"])
+        self._follow_clock(record)
+        return record
 
     def get(
         self, object_name: str, object_id: str, *, lock: bool = False, param: str | None = None
@@ -122,7 +152,12 @@ class UnitOfWork:
         return [Record(row["data"], row["hidden"]) for row in rows]
 
     def page(
-        self, object_name: str, params: Json, matching: Json | None = None, hidden: Json | None = None
+        self,
+        object_name: str,
+        params: Json,
+        matching: Json | None = None,
+        hidden: Json | None = None,
+        among: tuple[str, tuple[str, ...]] | None = None,
     ) -> Page:
         """Return one page of a list, newest first.
 
@@ -131,6 +166,7 @@ class UnitOfWork:
             params: The call's `limit`, `starting_after`, `ending_before` and `created`; others are ignored.
             matching: What the objects must contain.
             hidden: What their hidden part must contain.
+            among: A field, and the values of which it must have one.
 
         Raises:
             StripeError: 400 when a cursor names no such object.
@@ -138,6 +174,9 @@ class UnitOfWork:
         conditions = ["object = %s", "not deleted", "data @> %s", "hidden @> %s"]
         values: list[Any] = [object_name, Jsonb(matching or {}), Jsonb(hidden or {})]
         add_created_range(conditions, values, params.get("created"), "(data->>'created')::bigint")
+        if among is not None:
+            conditions.append("data->>%s = any(%s)")
+            values += [among[0], list(among[1])]
         limit = int(params.get("limit", 10))
         after, before = params.get("starting_after"), params.get("ending_before")
         for cursor, sign, param in ((after, "<", "starting_after"), (before, ">", "ending_before")):

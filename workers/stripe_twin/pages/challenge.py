@@ -1,4 +1,4 @@
-"""The 3-D Secure challenge: the page on which a bank asks its customer, `/3ds/<payment intent>`."""
+"""The 3-D Secure challenge: the page on which a bank asks its customer, `/3ds/<intent>`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from flask import Blueprint, Response, request
 from stripe_twin.context import Twin
 from stripe_twin.pages.checkout import finish
 from stripe_twin.pages.rendering import page, same, see_other
-from stripe_twin.resources.checkout_payment import after_challenge
-from stripe_twin.resources.payments import answer_challenge
+from stripe_twin.resources.checkout_payment import return_address
+from stripe_twin.resources.owners import answer as go_on
+from stripe_twin.resources.owners import kind_of, lock_owned
 from stripe_twin.shapes import Json
 from stripe_twin.unit import Record, UnitOfWork
 
@@ -33,7 +34,7 @@ class _Challenge:
     def show(self, intent_id: str) -> Response:
         """Ask."""
         with self._twin.unit() as unit:
-            intent = unit.find("payment_intent", intent_id)
+            intent = unit.find(kind_of(intent_id), intent_id)
             if intent is None or not same(request.args.get("key", ""), intent.data["client_secret"]):
                 return self._unknown()
             if intent.data["status"] != "requires_action":
@@ -49,40 +50,30 @@ class _Challenge:
         """Take the answer, go on with the payment, and send the customer back."""
         passed = request.form.get("answer") == "complete"
         with self._twin.unit() as unit:
-            found = self._lock(unit, intent_id)
-            if found is None:
+            if unit.find(kind_of(intent_id), intent_id) is None:
                 return self._unknown()
-            session, intent = found
+            owned = lock_owned(unit, intent_id)
+            intent, session = owned.intent, owned.session
             if not same(request.form.get("key", ""), intent.data["client_secret"]):
                 return self._unknown()
             back = self._way_back(unit, intent)
             if intent.data["status"] == "requires_action":
-                self._go_on(unit, session, intent, passed=passed)
-        if session is not None and session.data["status"] == "complete":
-            return finish(self._twin, session.data)
-        return see_other(_with_result(back, intent.data) if session is None else f"{back}?challenge=failed")
-
-    def _lock(self, unit: UnitOfWork, intent_id: str) -> tuple[Record | None, Record] | None:
-        """Lock the session first, then its intent, as everyone does."""
-        intent = unit.find("payment_intent", intent_id)
-        if intent is None:
-            return None
-        session_id = intent.hidden.get("session")
-        session = unit.get("checkout.session", session_id, lock=True) if session_id else None
-        return session, unit.get("payment_intent", intent_id, lock=True)
-
-    def _go_on(self, unit: UnitOfWork, session: Record | None, intent: Record, *, passed: bool) -> None:
-        if session is None:
-            answer_challenge(unit, intent, passed=passed)
-        else:
-            after_challenge(unit, session, intent, passed=passed)
+                go_on(unit, owned, passed=passed)
+        is_hosted = session is not None and session.data["ui_mode"] == "hosted_page"
+        if session is not None and is_hosted:
+            complete = session.data["status"] == "complete"
+            return finish(self._twin, session.data) if complete else see_other(f"{back}?challenge=failed")
+        return see_other(_with_result(back, intent.data))
 
     def _way_back(self, unit: UnitOfWork, intent: Record) -> str:
-        session_id = intent.hidden.get("session")
+        session_id, invoice_id = intent.hidden.get("session"), intent.hidden.get("invoice")
         if session_id:
-            return f"{unit.settings.public_url}/c/pay/{session_id}"
+            return return_address(unit, unit.get("checkout.session", session_id).data)
         action = intent.data["next_action"] or {}
-        return str((action.get("redirect_to_url") or {}).get("return_url") or unit.settings.public_url)
+        given = (action.get("redirect_to_url") or {}).get("return_url")
+        if given is None and invoice_id:
+            return str(unit.get("invoice", invoice_id).data["hosted_invoice_url"])
+        return str(given or unit.settings.public_url)
 
     def _unknown(self) -> Response:
         merchant = self._twin.settings.merchant_name
@@ -92,10 +83,11 @@ class _Challenge:
 def _with_result(url: str, intent: Json) -> str:
     """Add what Stripe adds to a return address."""
     succeeded = intent["status"] in ("succeeded", "processing")
+    kind = intent["object"]
     more = urlencode(
         {
-            "payment_intent": intent["id"],
-            "payment_intent_client_secret": intent["client_secret"],
+            kind: intent["id"],
+            f"{kind}_client_secret": intent["client_secret"],
             "redirect_status": "succeeded" if succeeded else "failed",
         }
     )

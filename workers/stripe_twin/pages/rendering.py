@@ -61,7 +61,9 @@ def see_other(url: str) -> Response:
 
 def success_address(session: Json) -> str:
     """Return where a paid session sends its customer, its id filled in."""
-    return str(session["success_url"]).replace("{CHECKOUT_SESSION_ID}", session["id"])
+    return str(session["success_url"] or session["return_url"]).replace(
+        "{CHECKOUT_SESSION_ID}", session["id"]
+    )
 
 
 def same(given: str, expected: str) -> bool:

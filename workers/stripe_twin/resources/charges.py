@@ -11,6 +11,7 @@ from stripe_twin import cards
 from stripe_twin.identifiers import new_id, random_text
 from stripe_twin.operations import operation
 from stripe_twin.parameters import Parameters
+from stripe_twin.resources.balance import book, card_fee
 from stripe_twin.resources.common import list_objects, only, simple_changes, update
 from stripe_twin.shapes import Json, complete
 from stripe_twin.unit import Record, UnitOfWork
@@ -25,8 +26,9 @@ def create_charge(
     *,
     decline: cards.Decline | None,
     authenticated: bool,
+    pending: bool = False,
 ) -> Record:
-    """Store the charge of one attempt and emit `charge.succeeded` or `charge.failed`.
+    """Store the charge of one attempt and emit `charge.succeeded`, `charge.failed` or `charge.pending`.
 
     Args:
         unit: The unit of work.
@@ -34,19 +36,20 @@ def create_charge(
         method: The payment method charged.
         decline: The issuer's refusal; None when it paid.
         authenticated: Whether the customer passed a 3-D Secure challenge for it.
+        pending: Whether the money is on its way for some days; see `finish_charge`.
     """
-    paid = decline is None
+    paid = decline is None and not pending
     charge_id = new_id("ch")
     charge = complete(
         "charge",
         {
             "id": charge_id,
             "amount": intent["amount"],
-            "amount_captured": intent["amount"] if paid else 0,
+            "amount_captured": intent["amount"] if paid or pending else 0,
             "amount_refunded": 0,
             "billing_details": method.data["billing_details"],
             "calculated_statement_descriptor": _descriptor(unit, intent),
-            "captured": paid,
+            "captured": paid or pending,
             "created": unit.now,
             "currency": intent["currency"],
             "customer": intent["customer"],
@@ -68,13 +71,42 @@ def create_charge(
             "shipping": intent["shipping"],
             "statement_descriptor": intent["statement_descriptor"],
             "statement_descriptor_suffix": intent["statement_descriptor_suffix"],
-            "status": "succeeded" if paid else "failed",
+            "status": "pending" if pending else "succeeded" if paid else "failed",
             "transfer_group": intent["transfer_group"],
         },
     )
     record = unit.insert(charge)
-    unit.emit("charge.succeeded" if paid else "charge.failed", charge)
+    unit.emit(f"charge.{charge['status']}", charge)
+    if paid:
+        _book(unit, record)
     return record
+
+
+def _book(unit: UnitOfWork, charge: Record) -> None:
+    """Put a charge's money on the merchant's balance, right after the payment, and emit `charge.updated`."""
+    amount = charge.data["amount"]
+    is_card = charge.data["payment_method_details"]["type"] == "card"
+    booked = book(unit, charge.data, "charge" if is_card else "payment", amount, fee=card_fee(amount))
+    update(unit, charge, {"balance_transaction": booked.id}, "charge.updated")
+
+
+def finish_charge(unit: UnitOfWork, charge: Record, decline: cards.Decline | None) -> None:
+    """End a locked pending charge: the money is here (`charge.succeeded`) or came back (`charge.failed`)."""
+    paid = decline is None
+    charge.data |= {
+        "amount_captured": charge.data["amount"] if paid else 0,
+        "captured": paid,
+        "failure_code": None if decline is None else decline.code,
+        "failure_message": None if decline is None else decline.message,
+        "outcome": _outcome(decline),
+        "paid": paid,
+        "receipt_url": f"{unit.settings.public_url}/receipts/{charge.id}" if paid else None,
+        "status": "succeeded" if paid else "failed",
+    }
+    unit.save(charge)
+    unit.emit(f"charge.{charge.data['status']}", charge.data)
+    if paid:
+        _book(unit, charge)
 
 
 def _descriptor(unit: UnitOfWork, intent: Json) -> str:
@@ -107,6 +139,9 @@ def _outcome(decline: cards.Decline | None) -> Json:
 
 
 def _method_details(intent: Json, method: Record, authenticated: bool) -> Json:
+    kind = method.data["type"]
+    if kind != "card":
+        return {"type": kind, kind: _account_details(method.data[kind], kind)}
     card = method.data["card"]
     shown = {
         name: card[name]
@@ -148,6 +183,22 @@ def _method_details(intent: Json, method: Record, authenticated: bool) -> Json:
             "wallet": None,
         },
     }
+
+
+def _account_details(account: Json, kind: str) -> Json:
+    nothing: Json = {"expected_debit_date": None, "mandate": None}
+    names: tuple[str, ...] = ("bank_code", "branch_code", "country", "fingerprint", "last4")
+    if kind == "us_bank_account":
+        names = (
+            "account_holder_type",
+            "account_type",
+            "bank_name",
+            "fingerprint",
+            "last4",
+            "routing_number",
+        )
+        nothing["payment_reference"] = None
+    return {**nothing, **{name: account[name] for name in names}}
 
 
 @operation("GET", _PATH, "_charge_list_params.ChargeListParams")

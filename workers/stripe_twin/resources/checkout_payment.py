@@ -1,4 +1,4 @@
-"""What a customer does to a checkout session: pay it, fail to, let it expire.
+"""What a customer does to a checkout session: pay it or save a card, fail to, let it expire.
 
 Every step holds the lock of the session's row, so two browsers that pay the same session pay it once.
 """
@@ -8,10 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from stripe_twin.resources.customers import create_customer
+from stripe_twin.resources.checkout_completion import complete_session, customer_of
 from stripe_twin.resources.payment_intents import cancel_intent
 from stripe_twin.resources.payments import Outcome, answer_challenge, attempt, create_intent
+from stripe_twin.resources.setups import (
+    answer_setup_challenge,
+    attempt_setup,
+    cancel_setup,
+    create_setup,
+)
 from stripe_twin.shapes import Json
+from stripe_twin.timers import set_timer, timer
 from stripe_twin.unit import Record, UnitOfWork, changed, snapshot
 
 
@@ -22,7 +29,7 @@ class Step:
     Attributes:
         kind: `complete` (now or before), `challenge` (3-D Secure is asked for), `declined`, or `expired`.
         error: The refusal, in the shape of `last_payment_error`.
-        intent_id: The payment intent that waits for its challenge.
+        intent_id: The payment or setup intent that waits for its challenge.
     """
 
     kind: Literal["complete", "challenge", "declined", "expired"]
@@ -30,25 +37,42 @@ class Step:
     intent_id: str | None = None
 
 
+def wants_method(session: Json) -> bool:
+    """Whether a session's customer has to give a payment method."""
+    return bool(session["amount_total"]) or session["payment_method_collection"] == "always"
+
+
 def pay(unit: UnitOfWork, session: Record, method: Record | None, *, email: str, name: str | None) -> Step:
-    """Pay a locked session that is open; `closed_step` says whether it is.
+    """Pay a locked session that is open, or save its card; `closed_step` says whether it is.
 
     Args:
         unit: The unit of work.
         session: The locked session.
-        method: The card; None when the total is zero and nothing has to be paid.
+        method: The payment method; None when none is wanted.
         email: The customer's e-mail address, as entered.
         name: Name on the card, as entered.
     """
     assert session.data["status"] == "open", session.id
     session.hidden["payer"] = {"email": email, "name": name}
     if method is None:
-        assert session.data["amount_total"] == 0, session.id
-        return _finish(unit, session, None)
-    intent = _intent_of(unit, session, email)
-    return_url = f"{unit.settings.public_url}/c/pay/{session.id}"
-    outcome = attempt(unit, intent, method, return_url=return_url)
+        assert not wants_method(session.data), session.id
+        complete_session(unit, session)
+        return Step("complete")
+    return_url = return_address(unit, session.data)
+    if session.data["amount_total"]:
+        intent = _payment_of(unit, session)
+        outcome = attempt(unit, intent, method, return_url=return_url)
+    else:
+        intent = _setup_of(unit, session)
+        outcome = attempt_setup(unit, intent, method, return_url=return_url)
     return _after(unit, session, intent, outcome)
+
+
+def return_address(unit: UnitOfWork, session: Json) -> str:
+    """Return where a challenge sends the customer of a session: its own page, or the merchant's."""
+    if session["ui_mode"] == "hosted_page":
+        return f"{unit.settings.public_url}/c/pay/{session['id']}"
+    return str(session["return_url"]).replace("{CHECKOUT_SESSION_ID}", session["id"])
 
 
 def closed_step(unit: UnitOfWork, session: Record) -> Step | None:
@@ -65,39 +89,46 @@ def after_challenge(unit: UnitOfWork, session: Record, intent: Record, *, passed
     closed = closed_step(unit, session)
     if closed is not None:
         return closed
-    return _after(unit, session, intent, answer_challenge(unit, intent, passed=passed))
+    answer = answer_setup_challenge if intent.data["object"] == "setup_intent" else answer_challenge
+    return _after(unit, session, intent, answer(unit, intent, passed=passed))
 
 
-def _intent_of(unit: UnitOfWork, session: Record, email: str) -> Record:
+def _payment_of(unit: UnitOfWork, session: Record) -> Record:
     """Return the session's payment intent, locked; the first attempt makes it, later ones use it again."""
     known = session.hidden.get("payment_intent")
     if known is not None:
         return unit.get("payment_intent", known, lock=True)
-    given = session.hidden["payment_intent_data"]
-    customer_id = session.data["customer"] or _new_customer(unit, session, email)
+    given = dict(session.hidden["payment_intent_data"])
+    if session.data["mode"] == "subscription":
+        given = {"description": "Subscription creation", "setup_future_usage": "off_session"}
     intent = create_intent(
         unit,
         {
             **given,
             "amount": session.data["amount_total"],
             "currency": session.data["currency"],
-            "customer": customer_id,
+            "customer": customer_of(unit, session),
         },
     )
+    return _remember(unit, session, intent, "payment_intent")
+
+
+def _setup_of(unit: UnitOfWork, session: Record) -> Record:
+    """Return the setup intent of a session that takes no money now, locked."""
+    known = session.hidden.get("setup_intent")
+    if known is not None:
+        return unit.get("setup_intent", known, lock=True)
+    given = session.hidden["setup_intent_data"]
+    intent = create_setup(unit, {**given, "customer": customer_of(unit, session)})
+    return _remember(unit, session, intent, "setup_intent")
+
+
+def _remember(unit: UnitOfWork, session: Record, intent: Record, name: str) -> Record:
     intent.hidden["session"] = session.id
     unit.save(intent)
-    session.hidden["payment_intent"] = intent.id
+    session.hidden[name] = intent.id
     unit.save(session)
     return intent
-
-
-def _new_customer(unit: UnitOfWork, session: Record, email: str) -> str | None:
-    """Make a customer when the session asks for one, or when a card is to be kept for one."""
-    wanted = session.data["customer_creation"] == "always"
-    if not wanted and not session.hidden["payment_intent_data"].get("setup_future_usage"):
-        return None
-    name = session.hidden["payer"]["name"]
-    return create_customer(unit, {"email": email, **({"name": name} if name else {})}).id
 
 
 def _after(unit: UnitOfWork, session: Record, intent: Record, outcome: Outcome) -> Step:
@@ -106,38 +137,8 @@ def _after(unit: UnitOfWork, session: Record, intent: Record, outcome: Outcome) 
         return Step("challenge", intent_id=intent.id)
     if outcome.kind == "declined":
         return Step("declined", outcome.error)
-    return _finish(unit, session, intent)
-
-
-def _finish(unit: UnitOfWork, session: Record, intent: Record | None) -> Step:
-    payer = session.hidden["payer"]
-    details = session.data["customer_details"] or {}
-    session.data |= {
-        "customer_details": {**_NOBODY, **details, "email": payer["email"], "name": payer["name"]},
-        "status": "complete",
-        "url": None,
-    }
-    if intent is not None:
-        session.data |= {
-            "customer": intent.data["customer"],
-            "payment_intent": intent.id,
-            "payment_status": "paid",
-        }
-    unit.save(session)
-    unit.emit("checkout.session.completed", session.data)
+    complete_session(unit, session, intent)
     return Step("complete")
-
-
-_NOBODY: Json = {
-    "address": None,
-    "business_name": None,
-    "email": None,
-    "individual_name": None,
-    "name": None,
-    "phone": None,
-    "tax_exempt": "none",
-    "tax_ids": [],
-}
 
 
 def expire_session(unit: UnitOfWork, session: Record) -> Json:
@@ -146,20 +147,20 @@ def expire_session(unit: UnitOfWork, session: Record) -> Json:
     session.data |= {"status": "expired", "url": None}
     assert changed(before, session.data), session.id
     unit.save(session)
+    set_timer(unit, session.id, "checkout_session_expires", None, session.data["customer"])
     intent_id = session.hidden.get("payment_intent")
     if intent_id is not None:
         cancel_intent(unit, unit.get("payment_intent", intent_id, lock=True), "expired")
+    setup_id = session.hidden.get("setup_intent")
+    if setup_id is not None:
+        cancel_setup(unit, unit.get("setup_intent", setup_id, lock=True), "abandoned")
     unit.emit("checkout.session.expired", session.data)
     return session.data
 
 
-def expire_due_sessions(unit: UnitOfWork) -> int:
-    """Expire every open session whose time has run out; return how many there were."""
-    rows = unit.connection.execute(
-        "select id from objects where object = 'checkout.session' and data @> '{\"status\": \"open\"}' "
-        "and (data->>'expires_at')::bigint <= %s order by sequence limit 100 for update skip locked",
-        (unit.now,),
-    ).fetchall()
-    for row in rows:
-        expire_session(unit, unit.get("checkout.session", row["id"], lock=True))
-    return len(rows)
+@timer("checkout_session_expires")
+def expire_in_time(unit: UnitOfWork, session_id: str) -> None:
+    """Close a session that nobody paid in time."""
+    session = unit.get("checkout.session", session_id, lock=True)
+    if session.data["status"] == "open" and session.data["expires_at"] <= unit.now:
+        expire_session(unit, session)

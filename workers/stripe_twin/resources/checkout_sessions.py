@@ -1,18 +1,20 @@
-"""Checkout sessions in payment mode: the calls and the shape.
+"""Checkout sessions: the calls.
 
 Source: https://docs.stripe.com/api/checkout/sessions
 
 The page that customers see is in `stripe_twin.pages.checkout`; what paying does to a session is in
-`checkout_payment`.
+`checkout_payment`, what completes it in `checkout_completion`.
 """
 
 from __future__ import annotations
 
 from stripe_twin.errors import invalid, missing_parameter, unexpected_state
-from stripe_twin.identifiers import new_id, random_text
+from stripe_twin.identifiers import random_text
 from stripe_twin.operations import operation
 from stripe_twin.parameters import Parameters
 from stripe_twin.resources.checkout_payment import expire_session
+from stripe_twin.resources.checkout_shapes import DAY_SECONDS, STORED, session_shape
+from stripe_twin.resources.checkout_totals import price_session
 from stripe_twin.resources.common import (
     check_limit,
     list_objects,
@@ -20,45 +22,35 @@ from stripe_twin.resources.common import (
     only,
     simple_changes,
     update,
-    value_of,
 )
-from stripe_twin.resources.line_items import price_lines
-from stripe_twin.resources.payments import check_amount
-from stripe_twin.shapes import Json, complete, listing
-from stripe_twin.unit import UnitOfWork
+from stripe_twin.resources.discounts import find_coupon
+from stripe_twin.resources.invoice_drafts import has_location
+from stripe_twin.resources.line_items import make_lines
+from stripe_twin.shapes import Json, listing
+from stripe_twin.timers import set_timer
+from stripe_twin.unit import Record, UnitOfWork
 
 _PATH = "/v1/checkout/sessions"
 _ONE = _PATH + "/<session_id>"
-_STORED = (
-    "allow_promotion_codes",
-    "allowed_payment_method_types",
-    "billing_address_collection",
-    "cancel_url",
-    "client_reference_id",
-    "customer",
-    "customer_creation",
-    "customer_email",
-    "integration_identifier",
-    "locale",
-    "origin_context",
-    "saved_payment_method_options",
-    "submit_type",
-    "success_url",
-)
 _SUPPORTED = (
-    *_STORED,
+    *STORED,
     "automatic_tax",
     "currency",
     "custom_text",
     "customer_update",
+    "discounts",
     "expires_at",
     "invoice_creation",
     "line_items",
     "metadata",
     "mode",
     "payment_intent_data",
+    "payment_method_collection",
     "payment_method_options",
     "phone_number_collection",
+    "redirect_on_completion",
+    "setup_intent_data",
+    "subscription_data",
     "tax_id_collection",
     "ui_mode",
 )
@@ -72,58 +64,130 @@ _INTENT_DATA = (
     "statement_descriptor_suffix",
     "transfer_group",
 )
-_DAY_SECONDS = 24 * 3600
+_SUBSCRIPTION_DATA = (
+    "billing_cycle_anchor",
+    "billing_mode",
+    "description",
+    "invoice_settings",
+    "metadata",
+    "proration_behavior",
+    "trial_end",
+    "trial_period_days",
+    "trial_settings",
+)
+_DATA_OF_MODE = {
+    "payment": "payment_intent_data",
+    "setup": "setup_intent_data",
+    "subscription": "subscription_data",
+}
 _SHORTEST_SECONDS = 30 * 60
-_CUSTOM_TEXTS = ("after_submit", "shipping_address", "submit", "terms_of_service_acceptance")
 
 
 @operation("POST", _PATH, "checkout._session_create_params.SessionCreateParams")
 def create(unit: UnitOfWork, params: Parameters) -> Json:
-    """Create a checkout session with a page of its own."""
+    """Create a checkout session with a page of its own, or for a page of the merchant's."""
     only(params, _SUPPORTED, "checkout session creation")
     _check_creation(unit, params)
-    lines = price_lines(unit, params.get("line_items") or [])
-    total = sum(line["amount_total"] for line in lines)
-    currency = lines[0]["currency"]
+    mode = params["mode"]
+    trial = params.get("subscription_data") or {}
+    is_trial = bool(trial.get("trial_period_days") or trial.get("trial_end"))
+    lines = (
+        []
+        if mode == "setup"
+        else make_lines(unit, params.get("line_items") or [], mode=mode, is_trial=is_trial)
+    )
+    currency = lines[0]["currency"] if lines else params.get("currency")
     if params.get("currency", currency) != currency:
         raise invalid("The currency must be that of the line items.", param="currency")
-    if total:
-        check_amount(total, currency, "line_items")
-    session = _shape(unit, params, total, currency)
-    secret = random_text(32)
-    unit.insert(
-        session, {"payment_intent_data": params.get("payment_intent_data") or {}, "form_token": secret}
+    session = unit.insert(
+        session_shape(unit, params, currency),
+        {
+            "customer_update": params.get("customer_update") or {},
+            "form_token": random_text(32),
+            "payment_intent_data": params.get("payment_intent_data") or {},
+            "setup_intent_data": params.get("setup_intent_data") or {},
+            "subscription_data": trial,
+        },
     )
     for line in lines:
-        unit.insert(line, {"session": session["id"]})
-    return session
+        unit.insert(line, {"session": session.id})
+    if mode != "setup":
+        _take_discounts(unit, session, params)
+        price_session(unit, session)
+    expires_at = session.data["expires_at"]
+    set_timer(unit, session.id, "checkout_session_expires", expires_at, session.data["customer"])
+    return session.data
+
+
+def _take_discounts(unit: UnitOfWork, session: Record, params: Parameters) -> None:
+    given = params.get("discounts") or []
+    if len(given) > 1:
+        raise invalid("You can only specify one discount.", param="discounts")
+    if given and params.get("allow_promotion_codes"):
+        raise invalid("You may only specify one of these parameters: allow_promotion_codes, discounts.")
+    for one in given:
+        coupon, code = find_coupon(unit, one, session.data["customer"], "discounts[0]")
+        session.data["discounts"] = [{"coupon": coupon.id, "promotion_code": code}]
 
 
 def _check_creation(unit: UnitOfWork, params: Parameters) -> None:
     mode = params.get("mode")
     if mode is None:
         raise missing_parameter("mode")
-    if mode != "payment":
-        raise not_supported(f"checkout sessions in {mode} mode", "mode")
-    if params.get("ui_mode", "hosted_page") != "hosted_page":
-        raise not_supported(f"checkout with ui_mode {params['ui_mode']}", "ui_mode")
-    if not params.get("success_url"):
-        raise missing_parameter("success_url")
-    for name in ("success_url", "cancel_url"):
-        if params.get(name) and not params[name].startswith(("http://", "https://")):
-            raise invalid("Not a valid URL", param=name, code="url_invalid")
-    for name in ("automatic_tax", "tax_id_collection", "phone_number_collection"):
+    _check_mode(params, mode)
+    _check_addresses(params)
+    for name in ("tax_id_collection", "phone_number_collection"):
         if (params.get(name) or {}).get("enabled"):
             raise not_supported(name, f"{name}[enabled]")
     _check_customer(unit, params)
-    _check_intent_data(params.get("payment_intent_data") or {})
-    expires_at = params.get("expires_at", unit.now + _DAY_SECONDS)
-    if not unit.now + _SHORTEST_SECONDS - 60 <= expires_at <= unit.now + _DAY_SECONDS + 60:
+    only(params.get("payment_intent_data") or {}, _INTENT_DATA, "payment_intent_data")
+    if (params.get("payment_intent_data") or {}).get("capture_method") == "manual":
+        raise not_supported("manual capture", "payment_intent_data[capture_method]")
+    only(params.get("subscription_data") or {}, _SUBSCRIPTION_DATA, "subscription_data")
+    expires_at = params.get("expires_at", unit.now + DAY_SECONDS)
+    if not unit.now + _SHORTEST_SECONDS - 60 <= expires_at <= unit.now + DAY_SECONDS + 60:
         raise invalid(
             "The `expires_at` timestamp must be between 30 minutes and 24 hours from Checkout Session "
             "creation.",
             param="expires_at",
         )
+
+
+def _check_mode(params: Parameters, mode: str) -> None:
+    for other, name in _DATA_OF_MODE.items():
+        if other != mode and params.get(name):
+            raise invalid(f"You can not pass `{name}` in `{mode}` mode.", param=name)
+    if mode != "subscription" and params.get("payment_method_collection"):
+        raise invalid(
+            "`payment_method_collection` can only be set in `subscription` mode.",
+            param="payment_method_collection",
+        )
+    if mode != "payment":
+        for name in ("customer_creation", "invoice_creation"):
+            if mode == "subscription" and params.get(name):
+                raise invalid(f"`{name}` can only be used in `payment` mode.", param=name)
+    if mode == "setup":
+        if params.get("line_items"):
+            raise invalid("`line_items` cannot be used in `setup` mode.", param="line_items")
+        if not params.get("currency") and not params.get("allowed_payment_method_types"):
+            raise missing_parameter("currency")
+
+
+def _check_addresses(params: Parameters) -> None:
+    ui_mode = params.get("ui_mode", "hosted_page")
+    if ui_mode == "form":
+        raise not_supported("checkout with ui_mode form", "ui_mode")
+    wanted = "success_url" if ui_mode == "hosted_page" else "return_url"
+    for name in ("success_url", "cancel_url"):
+        if ui_mode != "hosted_page" and params.get(name):
+            raise invalid(f"`{name}` can not be used when `ui_mode` is `{ui_mode}`.", param=name)
+    if ui_mode == "hosted_page" and params.get("return_url"):
+        raise invalid("`return_url` can not be used when `ui_mode` is `hosted_page`.", param="return_url")
+    if not params.get(wanted):
+        raise missing_parameter(wanted)
+    for name in ("success_url", "cancel_url", "return_url"):
+        if params.get(name) and not params[name].startswith(("http://", "https://")):
+            raise invalid("Not a valid URL", param=name, code="url_invalid")
 
 
 def _check_customer(unit: UnitOfWork, params: Parameters) -> None:
@@ -133,105 +197,27 @@ def _check_customer(unit: UnitOfWork, params: Parameters) -> None:
         raise invalid(
             "`customer_creation` can only be used when no `customer` is passed.", param="customer_creation"
         )
+    if params.get("customer_update") and not params.get("customer"):
+        raise invalid("`customer_update` can only be used with `customer`.", param="customer_update")
     if params.get("customer"):
-        unit.get("customer", params["customer"], param="customer")
+        customer = unit.get("customer", params["customer"], param="customer")
+        _check_location(customer, params)
     reference = params.get("client_reference_id") or ""
     if len(reference) > 200:
         raise invalid("client_reference_id can have up to 200 characters.", param="client_reference_id")
 
 
-def _check_intent_data(given: Parameters) -> None:
-    only(given, _INTENT_DATA, "payment_intent_data")
-    if given.get("capture_method") == "manual":
-        raise not_supported("manual capture", "payment_intent_data[capture_method]")
-
-
-def _shape(unit: UnitOfWork, params: Parameters, total: int, currency: str) -> Json:
-    session_id = new_id("cs_test")
-    customer = value_of(params, "customer")
-    known = {
-        "id": session_id,
-        "adaptive_pricing": {"enabled": False},
-        "amount_subtotal": total,
-        "amount_total": total,
-        "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
-        "created": unit.now,
-        "currency": currency,
-        "custom_fields": [],
-        "custom_text": {name: (params.get("custom_text") or {}).get(name) or None for name in _CUSTOM_TEXTS},
-        "customer_creation": None if customer else params.get("customer_creation", "if_required"),
-        "expires_at": params.get("expires_at", unit.now + _DAY_SECONDS),
-        "invoice_creation": _invoice_creation(params),
-        "metadata": value_of(params, "metadata") or {},
-        "mode": "payment",
-        "payment_method_collection": "if_required",
-        "payment_method_options": {"card": {"request_three_d_secure": _three_d_secure(params)}},
-        "payment_method_types": ["card"],
-        "payment_status": "unpaid" if total else "no_payment_required",
-        "phone_number_collection": {"enabled": False},
-        "shipping_options": [],
-        "status": "open",
-        "tax_id_collection": {"enabled": False, "required": "never"},
-        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
-        "ui_mode": "hosted_page",
-        "url": f"{unit.settings.public_url}/c/pay/{session_id}",
-        "wallet_options": None,
-    }
-    stored = {
-        name: value_of(params, name) for name in _STORED if name in params and name != "customer_creation"
-    }
-    if customer is not None:
-        email = unit.get("customer", customer).data["email"]
-        stored["customer_details"] = customer_details(email=email)
-    elif stored.get("customer_email"):
-        stored["customer_details"] = customer_details(email=stored["customer_email"])
-    if "saved_payment_method_options" in stored:
-        stored["saved_payment_method_options"] = _saved_options(stored["saved_payment_method_options"])
-    return complete("checkout.session", {**stored, **known})
-
-
-def customer_details(*, email: str | None, name: str | None = None) -> Json:
-    """Return what a session shows of its customer; only what the customer or the merchant gave."""
-    return {
-        "address": None,
-        "business_name": None,
-        "email": email,
-        "individual_name": None,
-        "name": name,
-        "phone": None,
-        "tax_exempt": "none",
-        "tax_ids": None,
-    }
-
-
-def _saved_options(given: Json) -> Json:
-    return {
-        "allow_redisplay_filters": given.get("allow_redisplay_filters") or ["always"],
-        "payment_method_remove": given.get("payment_method_remove", "disabled"),
-        "payment_method_save": given.get("payment_method_save"),
-    }
-
-
-def _three_d_secure(params: Parameters) -> str:
-    options = params.get("payment_method_options") or {}
-    only(options, ("card",), "payment_method_options")
-    only(options.get("card") or {}, ("request_three_d_secure",), "payment_method_options[card]")
-    return str((options.get("card") or {}).get("request_three_d_secure", "automatic"))
-
-
-def _invoice_creation(params: Parameters) -> Json:
-    given = params.get("invoice_creation") or {}
-    data = given.get("invoice_data") or {}
-    names = (
-        "account_tax_ids",
-        "custom_fields",
-        "description",
-        "footer",
-        "issuer",
-        "metadata",
-        "rendering_options",
-    )
-    return {"enabled": given.get("enabled", False), "invoice_data": {name: data.get(name) for name in names}}
+def _check_location(customer: Record, params: Parameters) -> None:
+    is_taxed = (params.get("automatic_tax") or {}).get("enabled")
+    may_update = (params.get("customer_update") or {}).get("address") == "auto"
+    if is_taxed and not may_update and not has_location(customer.data):
+        raise invalid(
+            "Automatic tax calculation in Checkout requires a valid address on the Customer. Add a valid "
+            "address to the Customer or set `customer_update[address]` to 'auto' to save the address entered "
+            "in Checkout to the Customer.",
+            param="automatic_tax",
+            code="customer_tax_location_invalid",
+        )
 
 
 @operation("GET", _PATH, "checkout._session_list_params.SessionListParams")

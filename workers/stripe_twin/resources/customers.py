@@ -43,10 +43,11 @@ def create_customer(unit: UnitOfWork, params: Parameters) -> Record:
             "invoice_prefix": params.get("invoice_prefix") or random_text(8).upper(),
             "invoice_settings": _invoice_settings({}, params.get("invoice_settings")),
             "metadata": value_of(params, "metadata") or {},
-            "next_invoice_sequence": 1,
+            "next_invoice_sequence": params.get("next_invoice_sequence", 1),
             "preferred_locales": params.get("preferred_locales") or [],
             "shipping": _shipping(params.get("shipping")),
             "tax_exempt": value_of(params, "tax_exempt") or "none",
+            "test_clock": params.get("test_clock"),
             **{name: value_of(params, name) for name in _FIELDS[:6] if name in params},
         },
     )
@@ -82,7 +83,10 @@ def _invoice_settings(current: Json, given: Any) -> Json:
 @operation("POST", _PATH, "_customer_create_params.CustomerCreateParams")
 def create(unit: UnitOfWork, params: Parameters) -> Json:
     """Create a customer, with a payment method if one is given."""
-    only(params, (*_SUPPORTED, "payment_method"), "customer creation")
+    only(params, (*_SUPPORTED, "next_invoice_sequence", "payment_method", "test_clock"), "customer creation")
+    if params.get("test_clock"):
+        clock = unit.get("test_helpers.test_clock", params["test_clock"], param="test_clock")
+        unit.now = clock.data["frozen_time"]
     method = params.pop("payment_method", None)
     record = create_customer(unit, params)
     if method:
@@ -102,7 +106,8 @@ def _default_if_named(record: Record, params: Parameters, attached: str) -> Json
 @operation("GET", _PATH, "_customer_list_params.CustomerListParams")
 def list_customers(unit: UnitOfWork, params: Parameters) -> Json:
     """List customers, by e-mail address if one is given."""
-    only(params, ("email", "limit", "starting_after", "ending_before", "created"), "the list of customers")
+    supported = ("email", "limit", "starting_after", "ending_before", "created", "test_clock")
+    only(params, supported, "the list of customers")
     return list_objects(unit, "customer", params, _PATH)
 
 
@@ -150,7 +155,25 @@ def _check_default_method(unit: UnitOfWork, customer_id: str, method_id: str | N
 
 @operation("DELETE", _PATH + "/<customer_id>", "_customer_delete_params.CustomerDeleteParams")
 def delete(unit: UnitOfWork, _params: Parameters, customer_id: str) -> Json:
-    """Delete a customer, detach its payment methods and emit `customer.deleted`."""
+    """Delete a customer: subscriptions end, payment methods go, `customer.deleted` says so."""
+    delete_customer(unit, customer_id)
+    return deleted_form(customer_id)
+
+
+def delete_customer(unit: UnitOfWork, customer_id: str) -> None:
+    """Delete a customer, with everything that would go on charging it.
+
+    Raises:
+        StripeError: 404 when there is none.
+    """
+    from stripe_twin.resources.collection import stop_collecting  # subscriptions need customers
+    from stripe_twin.resources.subscription_states import FINAL, end_subscription
+
+    for found in unit.all("subscription", {"customer": customer_id}):
+        subscription = unit.get("subscription", found.id, lock=True)
+        if subscription.data["status"] not in FINAL:
+            end_subscription(unit, subscription, reason="cancellation_requested")
+            stop_collecting(unit, subscription.id)
     attached = unit.all("payment_method", {"customer": customer_id})
     methods = [unit.get("payment_method", method.id, lock=True) for method in attached]
     record = unit.get("customer", customer_id, lock=True)
@@ -162,7 +185,6 @@ def delete(unit: UnitOfWork, _params: Parameters, customer_id: str) -> Json:
     record.deleted = True
     unit.save(record)
     unit.emit("customer.deleted", record.data)
-    return deleted_form(customer_id)
 
 
 @operation(

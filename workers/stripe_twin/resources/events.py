@@ -22,8 +22,8 @@ _PATH = "/v1/events"
 def list_events(unit: UnitOfWork, params: Parameters) -> Json:
     """List events of the last 30 days, by type, time and success of their deliveries."""
     check_limit(params)
-    conditions = ["(body->>'created')::bigint > %s"]
-    values: list[Any] = [unit.now - 30 * 24 * 3600]
+    conditions = ["recorded_at > now() - interval '30 days'"]
+    values: list[Any] = []
     add_created_range(conditions, values, params.get("created"), "(body->>'created')::bigint")
     _add_types(conditions, values, params)
     _add_cursors(unit, conditions, values, params)

@@ -5,6 +5,9 @@ Source: https://docs.stripe.com/api/payment_intents
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from stripe_twin.bank_accounts import allowed_types
 from stripe_twin.errors import StripeError, invalid, unexpected_state
 from stripe_twin.operations import operation
 from stripe_twin.parameters import Parameters
@@ -78,7 +81,7 @@ def _check_creation(unit: UnitOfWork, params: Parameters) -> None:
 
 def _check_types(params: Parameters) -> None:
     allowed = params.get("allowed_payment_method_types")
-    if allowed is not None and "card" not in allowed:
+    if allowed is not None and not allowed_types(params["currency"], allowed):
         raise not_supported(
             f"payment methods of the types {', '.join(allowed)}", "allowed_payment_method_types"
         )
@@ -124,10 +127,15 @@ def update_intent(unit: UnitOfWork, params: Parameters, intent_id: str) -> Json:
 def confirm(unit: UnitOfWork, params: Parameters, intent_id: str) -> Json:
     """Try to pay an intent."""
     only(params, _CONFIRM, "payment intent confirmation")
-    return _confirm(unit, unit.get("payment_intent", intent_id, lock=True), params)
+    from stripe_twin.resources.owners import lock_owned, tell_owner  # invoices are paid by intents
+
+    owned = lock_owned(unit, intent_id)
+    return _confirm(unit, owned.intent, params, lambda outcome: tell_owner(unit, owned, outcome))
 
 
-def _confirm(unit: UnitOfWork, record: Record, params: Parameters) -> Json:
+def _confirm(
+    unit: UnitOfWork, record: Record, params: Parameters, tell: Callable[[Outcome], None] | None = None
+) -> Json:
     if record.data["status"] not in _OPEN:
         raise _wrong_state(record, "confirmed")
     if record.hidden.get("session"):
@@ -143,8 +151,16 @@ def _confirm(unit: UnitOfWork, record: Record, params: Parameters) -> Json:
         )
     method = resolve(unit, method_id, lock=True)
     _check_owner(record, method)
+    if method.data["type"] not in record.data["payment_method_types"]:
+        raise invalid(
+            f"The PaymentMethod provided ({method.data['type']}) is not allowed for this PaymentIntent. "
+            f"Allowed are: {', '.join(record.data['payment_method_types'])}.",
+            param="payment_method",
+        )
     off_session = params.get("off_session", False) is not False
     outcome = attempt(unit, record, method, off_session=off_session, return_url=params.get("return_url"))
+    if tell is not None:
+        tell(outcome)
     return _answer(record, outcome)
 
 

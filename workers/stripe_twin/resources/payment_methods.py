@@ -8,12 +8,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from stripe_twin import cards
+from stripe_twin import bank_accounts, cards
 from stripe_twin.errors import CardError, StripeError, invalid, missing_parameter, no_such
 from stripe_twin.identifiers import new_id
 from stripe_twin.operations import operation
 from stripe_twin.parameters import Parameters
 from stripe_twin.resources.common import list_objects, not_supported, only, simple_changes, update, value_of
+from stripe_twin.resources.verdicts import decline_of, needs_authentication, saves
 from stripe_twin.shapes import Json, address, complete
 from stripe_twin.unit import Record, UnitOfWork
 
@@ -85,6 +86,50 @@ def _card_shape(card: cards.TestCard, month: int, year: int) -> Json:
     }
 
 
+def create_account_method(
+    unit: UnitOfWork, account: bank_accounts.TestAccount, billing: Json | None = None
+) -> Record:
+    """Store a payment method for a test bank account; it belongs to no customer yet."""
+    details = billing or {}
+    method = complete(
+        "payment_method",
+        {
+            "id": new_id("pm"),
+            "allow_redisplay": "unspecified",
+            "billing_details": {
+                "address": address(details.get("address") or None),
+                "email": value_of(details, "email"),
+                "name": value_of(details, "name"),
+                "phone": value_of(details, "phone"),
+                "tax_id": None,
+            },
+            "created": unit.now,
+            "metadata": {},
+            "type": account.kind,
+            account.kind: _account_shape(account),
+        },
+    )
+    return unit.insert(method, {"behaviour": account.behaviour})
+
+
+def _account_shape(account: bank_accounts.TestAccount) -> Json:
+    shown = {"fingerprint": account.fingerprint, "last4": account.last4}
+    if account.kind == "sepa_debit":
+        generated = {"charge": None, "setup_attempt": None}
+        place = {"bank_code": "19043", "branch_code": "", "country": account.number[:2]}
+        return {**shown, **place, "generated_from": generated}
+    return {
+        **shown,
+        "account_holder_type": "individual",
+        "account_type": "checking",
+        "bank_name": "STRIPE TEST BANK",
+        "financial_connections_account": None,
+        "networks": {"preferred": "ach", "supported": ["ach"]},
+        "routing_number": bank_accounts.ROUTING_NUMBER,
+        "status_details": None,
+    }
+
+
 def resolve(unit: UnitOfWork, method_id: str, *, lock: bool = False) -> Record:
     """Return the payment method an id names; `pm_card_visa` and its like become a new one, as at Stripe.
 
@@ -94,6 +139,9 @@ def resolve(unit: UnitOfWork, method_id: str, *, lock: bool = False) -> Record:
     card = cards.by_token(method_id)
     if card is not None:
         return create_method(unit, card, month=12, year=datetime.fromtimestamp(unit.now, UTC).year + 2)
+    account = bank_accounts.by_token(method_id)
+    if account is not None:
+        return create_account_method(unit, account)
     return unit.get("payment_method", method_id, lock=lock, param="payment_method")
 
 
@@ -121,9 +169,9 @@ def attach(unit: UnitOfWork, method_id: str, customer_id: str) -> str:
             "The provided PaymentMethod was previously used with a PaymentIntent without Customer "
             "attachment, or was detached from a Customer. It may not be used again."
         )
-    decline = cards.by_behaviour(record.hidden["behaviour"]).decline
-    authenticates = cards.by_behaviour(record.hidden["behaviour"]).authentication != "never"
-    if decline is not None and not decline.attaches and not authenticates:
+    decline = decline_of(record)
+    authenticates = needs_authentication(record, off_session=False)
+    if decline is not None and not saves(record) and not authenticates:
         raise CardError(decline.message, code=decline.code, param=decline.param, **_reason(decline))
     record.data["customer"] = customer_id
     unit.save(record)
@@ -137,13 +185,22 @@ def _reason(decline: cards.Decline) -> Json:
 
 @operation("POST", _PATH, "_payment_method_create_params.PaymentMethodCreateParams")
 def create(unit: UnitOfWork, params: Parameters) -> Json:
-    """Create a card payment method from a test number or token."""
-    only(
-        params, ("allow_redisplay", "billing_details", "card", "metadata", "type"), "payment method creation"
+    """Create a payment method from a test card's number or token, or a test bank account."""
+    supported = (
+        "allow_redisplay",
+        "billing_details",
+        "card",
+        "metadata",
+        "sepa_debit",
+        "type",
+        "us_bank_account",
     )
+    only(params, supported, "payment method creation")
     kind = params.get("type")
     if kind is None:
         raise missing_parameter("type")
+    if kind in ("us_bank_account", "sepa_debit"):
+        return _create_account(unit, kind, params)
     if kind != "card":
         raise not_supported(f"payment methods of type {kind}", "type")
     given = params.get("card")
@@ -154,6 +211,17 @@ def create(unit: UnitOfWork, params: Parameters) -> Json:
     return create_method(
         unit, card, month=month, year=year, billing=params.get("billing_details"), **more
     ).data
+
+
+def _create_account(unit: UnitOfWork, kind: str, params: Parameters) -> Json:
+    name = "iban" if kind == "sepa_debit" else "account_number"
+    number = (params.get(kind) or {}).get(name)
+    if not number:
+        raise missing_parameter(f"{kind}[{name}]")
+    account = bank_accounts.by_number(kind, number)
+    if account is None:
+        raise invalid("You must use a test bank account number.", param=f"{kind}[{name}]")
+    return create_account_method(unit, account, params.get("billing_details")).data
 
 
 def _card_from(unit: UnitOfWork, given: Json) -> tuple[cards.TestCard, int, int]:
@@ -211,7 +279,7 @@ def retrieve(unit: UnitOfWork, _params: Parameters, method_id: str) -> Json:
 @operation("POST", _PATH + "/<method_id>", "_payment_method_update_params.PaymentMethodUpdateParams")
 def update_method(unit: UnitOfWork, params: Parameters, method_id: str) -> Json:
     """Change metadata, billing details or redisplay of a saved method and emit `payment_method.updated`."""
-    only(params, ("allow_redisplay", "billing_details", "metadata"), "payment method update")
+    only(params, ("allow_redisplay", "billing_details", "card", "metadata"), "payment method update")
     record = unit.get("payment_method", method_id, lock=True)
     if record.data["customer"] is None:
         raise invalid("You must save this PaymentMethod to a customer before you can update it.")
@@ -219,6 +287,10 @@ def update_method(unit: UnitOfWork, params: Parameters, method_id: str) -> Json:
     if "billing_details" in params:
         changes["billing_details"] = {**record.data["billing_details"], **(params["billing_details"] or {})}
         changes["billing_details"]["address"] = address(changes["billing_details"]["address"] or None)
+    if params.get("card"):
+        only(params["card"], ("exp_month", "exp_year"), "payment method update")
+        changes["card"] = {**record.data["card"], **params["card"]}
+        check_expiry(changes["card"]["exp_month"], changes["card"]["exp_year"], unit.now)
     return update(unit, record, changes, "payment_method.updated")
 
 

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stripe_twin import cards
+from stripe_twin.bank_accounts import allowed_types
 from stripe_twin.errors import CardError, StripeError
 from stripe_twin.identifiers import new_id, random_text
 from stripe_twin.parameters import Parameters
-from stripe_twin.resources.charges import create_charge
+from stripe_twin.preferences import read_preferences
+from stripe_twin.resources.charges import create_charge, finish_charge
 from stripe_twin.resources.common import value_of
+from stripe_twin.resources.disputes import after_success
 from stripe_twin.resources.payment_methods import attach
+from stripe_twin.resources.verdicts import decline_of, is_bank_account, judge
 from stripe_twin.shapes import Json, complete
+from stripe_twin.timers import set_timer
 from stripe_twin.unit import Record, UnitOfWork
 
 _AUTHENTICATION_REQUIRED = cards.Decline(
@@ -26,7 +31,7 @@ _AUTHENTICATION_FAILED = cards.Decline(
     "We are unable to authenticate your payment method. Please choose a different payment method and try "
     "again.",
 )
-_SMALLEST = {"usd": 50, "eur": 50, "chf": 50, "cad": 50, "aud": 50, "gbp": 30}
+SMALLEST_AMOUNTS = {"usd": 50, "eur": 50, "chf": 50, "cad": 50, "aud": 50, "gbp": 30}
 LARGEST_AMOUNT = 99_999_999
 
 
@@ -34,7 +39,7 @@ LARGEST_AMOUNT = 99_999_999
 class Outcome:
     """How an attempt ended; `error` is the intent's `last_payment_error` after a refusal."""
 
-    kind: Literal["succeeded", "requires_action", "declined"]
+    kind: Literal["succeeded", "processing", "requires_action", "declined"]
     error: Json | None = None
 
 
@@ -49,7 +54,7 @@ def check_amount(amount: int, currency: str, param: str = "amount") -> None:
     Raises:
         StripeError: 400.
     """
-    if amount < _SMALLEST.get(currency, 1):
+    if amount < SMALLEST_AMOUNTS.get(currency, 1):
         raise StripeError(
             400,
             "Amount must convert to at least 50 cents. https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts",
@@ -83,7 +88,7 @@ def create_intent(unit: UnitOfWork, params: Parameters) -> Record:
             "currency": params["currency"],
             "metadata": value_of(params, "metadata") or {},
             "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
-            "payment_method_types": ["card"],
+            "payment_method_types": allowed_types(params["currency"], allowed),
             "status": "requires_payment_method",
             **{name: value_of(params, name) for name in _PLAIN if name in params},
         },
@@ -104,25 +109,13 @@ _PLAIN = (
 )
 
 
-def needs_authentication(method: Record, *, off_session: bool) -> bool:
-    """Tell whether the issuer asks for 3-D Secure.
-
-    Source: https://docs.stripe.com/testing#authentication-and-setup
-    """
-    rule = cards.by_behaviour(method.hidden["behaviour"]).authentication
-    if rule == "unless_set_up":
-        return not (off_session and method.hidden.get("set_up"))
-    if rule == "on_session_only":
-        return not off_session
-    return rule == "always"
-
-
 def attempt(
     unit: UnitOfWork,
     intent: Record,
     method: Record,
     *,
     off_session: bool = False,
+    asks_when_away: bool = False,
     return_url: str | None = None,
 ) -> Outcome:
     """Try to collect a locked payment intent with a payment method.
@@ -132,15 +125,19 @@ def attempt(
         intent: The locked intent; changed and saved.
         method: The payment method to charge.
         off_session: Whether the customer is away; then 3-D Secure is a refusal.
+        asks_when_away: Whether a bank that wants 3-D Secure is answered later, as with a renewal's invoice.
         return_url: Where a challenge page sends the customer afterwards.
     """
     intent.data["payment_method"] = method.id
     intent.data["last_payment_error"] = None
-    if needs_authentication(method, off_session=off_session):
-        if off_session:
+    verdict = judge(unit, intent.data["customer"], method, off_session=off_session)
+    if verdict.asks:
+        if off_session and not asks_when_away:
             return _refuse(unit, intent, method, _AUTHENTICATION_REQUIRED, charged=True)
         return _ask(unit, intent, return_url)
-    return _collect(unit, intent, method, authenticated=False)
+    if is_bank_account(method):
+        return _debit(unit, intent, method)
+    return _collect(unit, intent, method, verdict.decline, authenticated=False)
 
 
 def _ask(unit: UnitOfWork, intent: Record, return_url: str | None) -> Outcome:
@@ -164,11 +161,17 @@ def answer_challenge(unit: UnitOfWork, intent: Record, *, passed: bool) -> Outco
     if not passed:
         return _refuse(unit, intent, method, _AUTHENTICATION_FAILED, charged=False)
     method.hidden["authenticated"] = True
-    return _collect(unit, intent, method, authenticated=True)
+    return _collect(unit, intent, method, decline_of(method), authenticated=True)
 
 
-def _collect(unit: UnitOfWork, intent: Record, method: Record, *, authenticated: bool) -> Outcome:
-    decline = cards.by_behaviour(method.hidden["behaviour"]).decline
+def _collect(
+    unit: UnitOfWork,
+    intent: Record,
+    method: Record,
+    decline: cards.Decline | None,
+    *,
+    authenticated: bool,
+) -> Outcome:
     if decline is not None:
         return _refuse(unit, intent, method, decline, charged=True, authenticated=authenticated)
     _keep_method(unit, intent, method)
@@ -181,12 +184,47 @@ def _collect(unit: UnitOfWork, intent: Record, method: Record, *, authenticated:
     }
     unit.save(intent)
     unit.emit("payment_intent.succeeded", intent.data)
+    after_success(unit, charge, method)
+    return Outcome("succeeded")
+
+
+def _debit(unit: UnitOfWork, intent: Record, method: Record) -> Outcome:
+    """Send a debit on its way; it settles by itself some days later."""
+    _keep_method(unit, intent, method)
+    charge = create_charge(unit, intent.data, method, decline=None, authenticated=False, pending=True)
+    intent.data |= {"latest_charge": charge.id, "next_action": None, "status": "processing"}
+    unit.save(intent)
+    unit.emit("payment_intent.processing", intent.data)
+    moment = unit.now + read_preferences(unit).settle_after_seconds
+    set_timer(unit, intent.id, "payment_settles", moment, intent.data["customer"])
+    return Outcome("processing")
+
+
+def settle_debit(unit: UnitOfWork, intent: Record, *, decline: cards.Decline | None) -> Outcome:
+    """End the way of a locked intent in `processing`: the money is here, or it came back.
+
+    Args:
+        unit: The unit of work.
+        intent: The locked intent.
+        decline: Why it came back; None when it succeeded.
+    """
+    set_timer(unit, intent.id, "payment_settles", None, intent.data["customer"])
+    charge = unit.get("charge", intent.data["latest_charge"], lock=True)
+    finish_charge(unit, charge, decline)
+    if decline is not None:
+        method = unit.get("payment_method", intent.data["payment_method"])
+        return _note_refusal(unit, intent, method, decline, charge)
+    intent.data |= {"amount_received": intent.data["amount"], "status": "succeeded"}
+    unit.save(intent)
+    unit.emit("payment_intent.succeeded", intent.data)
     return Outcome("succeeded")
 
 
 def _keep_method(unit: UnitOfWork, intent: Record, method: Record) -> None:
     """Save the card to the customer when the payment says so, and mark it used when it does not."""
     customer_id, usage = intent.data["customer"], intent.data["setup_future_usage"]
+    if method.data["customer"] is not None and (usage != "off_session" or method.hidden.get("set_up")):
+        return
     if usage == "off_session":
         method.hidden["set_up"] = True
     if method.data["customer"] is None and not (usage and customer_id):
@@ -211,6 +249,12 @@ def _refuse(
         if charged
         else None
     )
+    return _note_refusal(unit, intent, method, decline, charge)
+
+
+def _note_refusal(
+    unit: UnitOfWork, intent: Record, method: Record, decline: cards.Decline, charge: Record | None
+) -> Outcome:
     error: Json = {"code": decline.code, "message": decline.message, "type": "card_error"}
     error["doc_url"] = f"https://docs.stripe.com/error-codes/{decline.code.replace('_', '-')}"
     error["payment_method"] = method.data

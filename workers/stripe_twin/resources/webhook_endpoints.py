@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-import stripe
-
 from stripe_twin.errors import invalid
 from stripe_twin.identifiers import new_id, random_text
 from stripe_twin.operations import operation
 from stripe_twin.parameters import Parameters
+from stripe_twin.renderings import VERSIONS
 from stripe_twin.resources.common import list_objects, not_supported, simple_changes, update, value_of
 from stripe_twin.shapes import Json, complete
 from stripe_twin.unit import UnitOfWork
@@ -60,8 +59,8 @@ def create(unit: UnitOfWork, params: Parameters) -> Json:
     """Create an endpoint; its signing secret is shown this once."""
     if params.get("connect"):
         raise not_supported("endpoints for connected accounts", "connect")
-    if params.get("api_version") not in (None, stripe.api_version):
-        raise not_supported(f"API versions other than {stripe.api_version}", "api_version")
+    if params.get("api_version") not in (None, *VERSIONS):
+        raise not_supported(f"API versions other than {', '.join(VERSIONS)}", "api_version")
     endpoint = _shape(unit, new_id("we"), _checked_url(params["url"]), params["enabled_events"], params)
     secret = f"whsec_{random_text(32)}"
     unit.insert(endpoint, {"secret": secret})

@@ -20,7 +20,7 @@ if (expiry) {
   });
 }
 
-const form = document.querySelector("form");
+const form = document.getElementById("payment");
 if (form) {
   const button = form.querySelector("button[type=submit]");
   form.addEventListener("submit", () => {

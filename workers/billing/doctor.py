@@ -1,0 +1,176 @@
+"""Is everything set for money? Each line of the go-live checklist that a program can check, checked.
+
+`tallybase doctor` prints these lines (by POST check_money_settings); `python -m billing.doctor` does, too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import stripe
+from flask import Request
+
+from billing import database, http, logs
+from billing.errors import WorkerError
+from billing.events import RULES
+from billing.operators import require_operator
+from billing.settings import Settings, get_settings
+from billing.stripe_client import get_client
+
+Verdict = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the report.
+
+    Attributes:
+        verdict: ok, warning (works, and should be looked at) or problem (money would go wrong).
+        subject: what was looked at.
+        finding: what was found, and what to do about it.
+    """
+
+    verdict: Verdict
+    subject: str
+    finding: str
+
+    def __str__(self) -> str:
+        mark = {"ok": "✓", "warning": "!", "problem": "✗"}[self.verdict]
+        return f"{mark} {self.subject}: {self.finding}"
+
+
+def examine() -> list[Line]:
+    """Run every check; none stops the others."""
+    settings = get_settings()
+    return [
+        line
+        for check in (
+            lambda: _settings(settings),
+            lambda: _account(settings),
+            _endpoints,
+            lambda: _portal(settings),
+            _prices,
+            _inbox,
+        )
+        for line in _guarded(check)
+    ]
+
+
+def _guarded(check: Callable[[], Iterator[Line]]) -> list[Line]:
+    try:
+        return list(check())
+    except stripe.StripeError as error:
+        said = error.code or error.http_status or "no answer"
+        return [Line("problem", "Stripe", f"{type(error).__name__}: {said}")]
+    except WorkerError as error:
+        return [Line("problem", "Database", f"{error.slug}: {error.hint}")]
+
+
+def _settings(settings: Settings) -> Iterator[Line]:
+    yield Line("ok", "Mode", settings.mode)
+    if not settings.webhook_secrets:
+        yield Line("problem", "Webhook secret", "STRIPE_WEBHOOK_SECRET is not set: every event is refused.")
+    else:
+        yield Line("ok", "Webhook secret", f"{len(settings.webhook_secrets)} in force")
+    if settings.livemode and not settings.frontend_url.startswith("https://"):
+        yield Line("problem", "FRONTEND_URL", "is not https; people return there from paying.")
+
+
+def _account(settings: Settings) -> Iterator[Line]:
+    if settings.stripe_secret_key is None:
+        yield Line("ok", "Account", "the twin: no money moves")
+        return
+    account = get_client().v1.accounts.retrieve_current()
+    verdict: Verdict = "ok" if account.charges_enabled or not settings.livemode else "problem"
+    yield Line(verdict, "Account", f"charges are {'on' if account.charges_enabled else 'off'}")
+
+
+def _endpoints() -> Iterator[Line]:
+    endpoints = [
+        endpoint
+        for endpoint in get_client().v1.webhook_endpoints.list({"limit": 100}).data
+        if endpoint.status == "enabled"
+    ]
+    if not endpoints:
+        yield Line(
+            "problem", "Webhook endpoint", "there is none: nothing that happens at Stripe is heard of."
+        )
+    wanted = set(RULES)
+    for endpoint in endpoints:
+        if endpoint.api_version != stripe.api_version:
+            yield Line(
+                "warning",
+                f"Endpoint {endpoint.url}",
+                f"sends version {endpoint.api_version}, ours is {stripe.api_version}: make it anew.",
+            )
+        heard = set(endpoint.enabled_events)
+        missing = set() if "*" in heard else wanted - heard
+        if missing:
+            yield Line("problem", f"Endpoint {endpoint.url}", f"does not send {', '.join(sorted(missing))}")
+        else:
+            yield Line("ok", f"Endpoint {endpoint.url}", f"sends all {len(wanted)} events")
+
+
+def _portal(settings: Settings) -> Iterator[Line]:
+    found = get_client().v1.billing_portal.configurations.list({"active": True, "is_default": True}).data
+    if not found:
+        verdict: Verdict = "warning" if settings.stripe_secret_key is None else "problem"
+        yield Line(
+            verdict, "Customer portal", "is not configured: people cannot change cards or cancel there."
+        )
+        return
+    features = found[0].features
+    if features.subscription_cancel.enabled and features.subscription_cancel.mode != "at_period_end":
+        yield Line("warning", "Customer portal", "cancels at once: what was paid for is lost on the spot.")
+    update = features.subscription_update
+    if update.enabled and update.proration_behavior not in ("always_invoice", "none"):
+        yield Line(
+            "warning", "Customer portal", "bills upgrades with the next renewal: credits come only then."
+        )
+    yield Line("ok", "Customer portal", "is configured")
+
+
+def _prices() -> Iterator[Line]:
+    rows = database.call("list_catalogue", {"livemode": get_settings().livemode})
+    entries = rows if isinstance(rows, list) else []
+    unsold = [str(row.get("key")) for row in entries if not row.get("stripe_price_id")]
+    if unsold:
+        yield Line("warning", "Catalogue", f"no price at Stripe yet for {', '.join(unsold)}.")
+    else:
+        yield Line("ok", "Catalogue", "every plan and pack has its price at Stripe")
+
+
+def _inbox() -> Iterator[Line]:
+    for status in ("parked", "failed"):
+        rows = database.call("list_stripe_events", {"status": status, "limit": 100})
+        count = len(rows) if isinstance(rows, list) else 0
+        if count:
+            yield Line("warning", "Stripe's inbox", f"{count} {status}: look at them, then replay them.")
+    if not any(database.call("list_stripe_events", {"status": s, "limit": 1}) for s in ("parked", "failed")):
+        yield Line("ok", "Stripe's inbox", "nothing failed or parked")
+
+
+def answer(request: Request) -> http.Answer:
+    """Handle POST check_money_settings, for the holder of the secret key.
+
+    Raises:
+        WorkerError: 403.
+    """
+    require_operator(request)
+    return http.Answer({"lines": [asdict(line) for line in examine()]})
+
+
+def main() -> int:
+    """Print the lines; 1 when there is a problem."""
+    lines = examine()
+    for line in lines:
+        print(line)
+    return int(any(line.verdict == "problem" for line in lines))
+
+
+if __name__ == "__main__":
+    logs.configure()
+    sys.exit(main())
