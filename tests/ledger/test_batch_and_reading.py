@@ -161,3 +161,69 @@ def test_an_agent_reads_its_own_organizations_balance_and_no_other(
     agent.call("get_credit_balance", organization_id=str(other.organization_id)).refused(
         403, "not_authorized"
     )
+
+
+def test_a_repeated_batch_is_booked_at_once_and_says_the_same_as_single_spends(story: Story) -> None:
+    story.grant(1000)
+    for subject_type, subject_id in (("organization", story.organization_id), ("agent_type", "TestAgent")):
+        story.api.call(
+            "set_credit_limit",
+            subject_type=subject_type,
+            subject_id=subject_id,
+            amount=500,
+            window="month",
+            organization_id=story.organization_id,
+        ).accepted()
+    story.consume(1).accepted()  # from here on the terms are remembered
+
+    def events(start: int) -> list[dict[str, object]]:
+        return [
+            {
+                "agent_type": "TestAgent",
+                "action": "test",
+                "amount": place,
+                "idempotency_key": f"k{place}",
+                "run_id": "r",
+            }
+            for place in range(start, start + 4)
+        ]
+
+    results = story.api.call(
+        "consume_credits_batch", events=events(1), organization_id=story.organization_id
+    ).accepted()
+    receipts = [result["receipt"] for result in results]
+    assert [result["index"] for result in results] == [0, 1, 2, 3]
+    assert [receipt["balance"] for receipt in receipts] == [998, 996, 993, 989]
+    assert [{limit["remaining"] for limit in receipt["limits"]} for receipt in receipts] == [
+        {498},
+        {496},
+        {493},
+        {489},
+    ]
+    single = story.consume(5, run_id="r").accepted()
+    assert single["balance"] == 984
+    assert {limit["remaining"] for limit in single["limits"]} == {484}
+    assert {
+        name: value for name, value in receipts[3].items() if name in ("price", "replayed", "organization_id")
+    } == {
+        **{name: single[name] for name in ("replayed", "organization_id")},
+        "price": {
+            **single["price"],
+            "rows": [{**single["price"]["rows"][0], "amount": 4}],
+            "exact_amount": 4,
+        },
+    }
+    for receipt in [*receipts, single]:
+        explained = story.api.call("explain_transaction", transaction_id=receipt["transaction_id"]).accepted()
+        assert {**explained, "replayed": False} == receipt
+    # Some known, some new: each answered in its place.
+    mixed = story.api.call(
+        "consume_credits_batch", events=events(3), organization_id=story.organization_id
+    ).accepted()
+    assert [result["receipt"]["replayed"] for result in mixed] == [True, True, False, False]
+    assert mixed[3]["receipt"]["balance"] == 984 - 5 - 6
+    twice = [*events(20)[:1], *events(20)[:1]]
+    again = story.api.call(
+        "consume_credits_batch", events=twice, organization_id=story.organization_id
+    ).accepted()
+    assert [result["receipt"]["replayed"] for result in again] == [False, True]

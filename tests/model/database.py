@@ -11,15 +11,26 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg.abc import Buffer
 from psycopg.rows import dict_row
+from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.json import Jsonb, set_json_loads
 
-from .entities import Refused
+from .entities import ALWAYS, NEVER, Refused
 
 Row = dict[str, Any]
 
 
-def _exactly(text: str | bytes) -> Any:
+class _EndlessLoader(TimestamptzLoader):
+    """Reads instants, and the two that Python has no word for."""
+
+    def load(self, data: Buffer) -> datetime:
+        endless = {b"infinity": NEVER, b"-infinity": ALWAYS}.get(bytes(data))
+        return super().load(data) if endless is None else endless
+
+
+def exactly(text: str | bytes) -> Any:
+    """Parse JSON without floats."""
     return json.loads(text, parse_float=Decimal)
 
 
@@ -36,7 +47,8 @@ class Database:
     def connect(url: str) -> psycopg.Connection[Row]:
         """Open a session in autocommit, in which JSON numbers are exact."""
         connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
-        set_json_loads(_exactly, connection)
+        set_json_loads(exactly, connection)
+        connection.adapters.register_loader("timestamptz", _EndlessLoader)
         return connection
 
     def call(self, function: str, **arguments: Any) -> list[Row]:
@@ -48,11 +60,15 @@ class Database:
         named = ", ".join(f'"{name}" => %({name})s' for name in arguments)
         values = {name: _as_parameter(value) for name, value in arguments.items()}
         try:
-            return self._connection.execute(f"select * from billing.{function}({named})", values).fetchall()
+            with self._connection.transaction():
+                # As PostgREST: the short cut of consume_credits knows its callers by their role.
+                self._connection.execute("set local role service_role")
+                query = f"select * from billing.{function}({named})"
+                return self._connection.execute(query.encode(), values).fetchall()
         except psycopg.Error as error:
             if not (error.sqlstate or "").startswith("PT"):
                 raise
-            details = _exactly(error.diag.message_detail or "{}")
+            details = exactly(error.diag.message_detail or "{}")
             raise Refused(int(str(error.sqlstate)[2:]), str(error.diag.message_primary), **details) from error
 
     def one(self, function: str, **arguments: Any) -> Row:

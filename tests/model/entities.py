@@ -6,13 +6,14 @@ Nothing here knows SQL. Amounts are Decimals of six places, instants are aware d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_UP, Decimal
 from zoneinfo import ZoneInfo
 
 ZERO = Decimal(0)
 NEVER = datetime.max.replace(tzinfo=UTC)
+ALWAYS = datetime.min.replace(tzinfo=UTC)
 _MILLIONTH = Decimal("0.000001")
 
 
@@ -31,18 +32,57 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
     """
 
     def __init__(self, status: int, slug: str, **details: object) -> None:
-        super().__init__(status, slug, details)
+        super().__init__(status, slug)
         self.status = status
         self.slug = slug
         self.details: Mapping[str, object] = details
 
+    def __repr__(self) -> str:
+        return f"Refused({self.status}, {self.slug!r}, {self.details})"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A spend that a limit in mode `ask` has stopped: what an approval is about (section 5).
+
+    Attributes:
+        limit_id: the limit.
+        window_start: the window that was full.
+        fingerprint: the spend's key, or all that it said.
+        number: how many approvals of the same spend have been used up before.
+    """
+
+    limit_id: str
+    window_start: datetime
+    fingerprint: tuple[object, ...]
+    number: int = 0
+
+
+class Parked(Refused):
+    """Refused until somebody has decided."""
+
+    def __init__(self, status: int, slug: str, question: Question | None = None, **details: object) -> None:
+        super().__init__(status, slug, **details)
+        self.question = question
+
+
+@dataclass
+class Approval:
+    """A decision. `additional` widens the limit for its window; None: not used up yet."""
+
+    is_approved: bool
+    additional: Decimal | None
+
 
 @dataclass(frozen=True)
 class Spender:
-    """Who spends on what: decides which grants and limits apply."""
+    """Who spends on what: decides which grants and limits apply. The last three are named by limits only."""
 
     department: str | None
     agent_type: str
+    member: str | None = None
+    agent_key: str | None = None
+    run: str | None = None
 
 
 @dataclass
@@ -84,12 +124,25 @@ class Grant:
             self.agent_types is None or spender.agent_type in self.agent_types
         )
 
+    @property
+    def burn_by(self) -> datetime:
+        """When it is expected to end."""
+        return self.expires_at
+
+    def lend(self, amount: Decimal, department: str | None) -> Grant:
+        """Return the grant that a part of this one becomes in another scope (section 5)."""
+        return replace(self, amount=amount, department=department, held=ZERO, id="")
+
+    def successor(self, amount: Decimal, at: datetime, expires_at: datetime) -> Grant:
+        """Return the promotional grant that takes its place after its end (section 3)."""
+        return Grant(amount, at, expires_at, self.priority, self.department, self.agent_types)
+
     def burn_down_key(self) -> tuple[int, bool, datetime, Decimal, datetime, str]:
         """Its place in the burn-down order (section 3, rule 3)."""
         return (
             self.priority,
             not self.is_scoped,
-            self.expires_at,
+            self.burn_by,
             self.unit_cost,
             self.effective_at,
             self.id,
@@ -106,11 +159,21 @@ class Part:
 
 @dataclass
 class Charge:
-    """What counts against limits: when it was taken, by whom, and how much of it still stands."""
+    """What counts against limits: when it was taken, by whom, and how much of it still stands.
+
+    What a refund gives back is a charge below 0, taken when the consumption was; `given_back_at` is its own
+    time.
+    """
 
     at: datetime
     spender: Spender
     amount: Decimal
+    given_back_at: datetime = ALWAYS
+
+    def counts_in(self, limit: Limit, window: tuple[datetime, datetime]) -> bool:
+        """Whether it stands against a limit in a window; a window that was closed got nothing back."""
+        is_within = window[0] <= self.at < window[1] and self.given_back_at < window[1]
+        return is_within and limit.applies_to(self.spender)
 
 
 @dataclass
@@ -141,29 +204,36 @@ class Hold:
     captured: Decimal | None = None
     uncollected: Decimal = ZERO
     consumption: Consumption | None = None
+    price: Decimal = ZERO  # of a call, fixed when it was taken
+    key: str | None = None
+    request: tuple[object, ...] = ()
     id: str = ""
 
 
-@dataclass
+@dataclass(eq=False)
 class Limit:
-    """A hard cap in a window of a zone (section 5)."""
+    """A cap in a window of a zone (section 5): `hard` refuses, `ask` parks, `soft` lets pass."""
 
     subject_type: str
     subject: str
     window: str
     amount: Decimal
     zone: str
+    mode: str = "hard"
     id: str = ""
+
+    def names(self) -> tuple[str, str, str]:
+        """What it caps, and in which windows: there is one limit for each."""
+        return self.subject_type, self.subject, self.window
 
     def applies_to(self, spender: Spender) -> bool:
         """Whether it caps this spender."""
-        named = {"department": spender.department, "agent_type": spender.agent_type}
-        return self.subject_type == "organization" or named[self.subject_type] == self.subject
+        return self.subject_type == "organization" or getattr(spender, self.subject_type) == self.subject
 
     def window_at(self, at: datetime) -> tuple[datetime, datetime]:
         """Return the window [start, end) around an instant; local midnights, so a day may have 23 hours."""
         if self.window == "lifetime":
-            return datetime.min.replace(tzinfo=UTC), NEVER
+            return ALWAYS, NEVER
         zone = ZoneInfo(self.zone)
         today = at.astimezone(zone).date()
         first, after = {

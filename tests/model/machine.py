@@ -13,12 +13,23 @@ from hypothesis.stateful import precondition, rule
 
 from .comparing import learn, outcome, same_refusal
 from .database import Row
-from .entities import ZERO, Grant, Hold, Limit, Refused, Spender
+from .entities import ZERO, Grant, Hold, Refused, Spender, round_up
 from .ledger import later
-from .story import AGENT, DEPARTMENT, GRANTED, HOLD_SPAN, KEY, PICK, SPANS, SPENT, Story
+from .several import SeveralStory
+from .story import (
+    ACTIONS,
+    AGENT,
+    DEPARTMENT,
+    GRANTED,
+    HOLD_SPAN,
+    KEY,
+    PICK,
+    SPANS,
+    SPENT,
+)
 
 
-class LedgerMachine(Story):
+class LedgerMachine(SeveralStory):
     """All calls of the ledger's vocabulary."""
 
     # Granting
@@ -181,26 +192,48 @@ class LedgerMachine(Story):
         assert (actual["captured_amount"] or ZERO) == (hold.captured or ZERO), (hold, actual)
         now = self.ledger.balance
         assert (actual["balance"], actual["available"]) == (now.balance, now.available), (hold, actual)
-        self.is_swept = self.is_swept or not actual["replayed"]
+        self.is_swept = True
 
-    @rule(amount=st.just(ZERO) | SPENT, department=DEPARTMENT, expires_in=HOLD_SPAN)
-    def hold(self, amount: Decimal, department: int | None, expires_in: timedelta) -> None:
-        """Section 4: reserve."""
-        spender = Spender(self._department(department), "TestAgent")
-        amount = amount.quantize(Decimal("0.000001"))
-        expected = outcome(lambda: self.ledger.hold(spender, amount, expires_in))
+    @rule(
+        amount=st.just(ZERO) | SPENT,
+        agent=AGENT,
+        department=DEPARTMENT,
+        expires_in=HOLD_SPAN,
+        key=st.none() | KEY,
+    )
+    def hold(
+        self, amount: Decimal, agent: str, department: int | None, expires_in: timedelta, key: str | None
+    ) -> None:
+        """Section 4: reserve an amount, or (QAAgent) what the call costs."""
+        requested = amount.quantize(Decimal("0.000001")) if agent == "TestAgent" else None
+        self._take_hold(Spender(self._department(department), agent), requested, expires_in, key)
+
+    @precondition(lambda self: self.taken)
+    @rule(which=PICK)
+    def hold_again(self, which: int) -> None:
+        """Section 4: the very same hold once more."""
+        self._take_hold(*self.taken[which % len(self.taken)])
+
+    def _take_hold(
+        self, spender: Spender, requested: Decimal | None, expires_in: timedelta, key: str | None
+    ) -> None:
+        self.taken.append((spender, requested, expires_in, key))
+        listed = round_up(self.ledger.price_at(self.ledger.now))
+        amount = listed if requested is None else requested
+        expected = outcome(lambda: self.ledger.hold(spender, amount, expires_in, key, requested))
         actual = outcome(
             lambda: self.database.one(
                 "hold_credits",
-                agent_type="TestAgent",
-                action="test",
-                amount=amount,
+                agent_type=spender.agent_type,
+                action=ACTIONS[spender.agent_type],
+                amount=requested,
                 organization_id=self.database.organization_id,
                 department_id=spender.department,
                 expires_in=expires_in,
+                idempotency_key=key,
             )
         )
-        if not same_refusal(expected, actual):
+        if not self.same_refusal(expected, actual):
             assert isinstance(expected, Hold)
             assert isinstance(actual, dict)
             self._same_hold(expected, actual)
@@ -244,29 +277,41 @@ class LedgerMachine(Story):
 
     def _on_hold(self, hold: Hold, model: Callable[[], None], database: Callable[[], Row]) -> None:
         expected, actual = outcome(model), outcome(database)
-        if not same_refusal(expected, actual):
+        if not self.same_refusal(expected, actual):
             assert isinstance(actual, dict)
             self._same_hold(hold, actual)
 
     @precondition(lambda self: self.ledger.holds)
-    @rule(which=PICK, amount=st.none() | st.just(ZERO) | SPENT, key=st.none() | KEY)
-    def capture(self, which: int, amount: Decimal | None, key: str | None) -> None:
-        """Section 4: charge what the run cost."""
+    @rule(
+        which=PICK,
+        amount=st.none() | st.just(ZERO) | SPENT,
+        tokens=st.none() | st.sampled_from([0, 1000, 7777]),
+        key=st.none() | KEY,
+    )
+    def capture(self, which: int, amount: Decimal | None, tokens: int | None, key: str | None) -> None:
+        """Section 4: charge what the run cost: an amount, or tokens at the prices that the hold fixed."""
         hold = self.ledger.holds[self._hold(which)]
-        self._capture(hold, amount, key)
-        self.captures.append((self._hold(which), amount, key))
+        tokens = tokens if amount is None and hold.spender.agent_type == "QAAgent" else None
+        self._capture(hold, amount, key, tokens)
+        self.captures.append((self._hold(which), amount, key, tokens))
 
     @precondition(lambda self: self.captures)
     @rule(which=PICK)
     def capture_again(self, which: int) -> None:
         """Section 4: the very same capture once more."""
-        index, amount, key = self.captures[which % len(self.captures)]
-        self._capture(self.ledger.holds[index], amount, key)
+        index, amount, key, tokens = self.captures[which % len(self.captures)]
+        self._capture(self.ledger.holds[index], amount, key, tokens)
 
-    def _capture(self, hold: Hold, amount: Decimal | None, key: str | None) -> None:
-        expected = outcome(lambda: self.ledger.capture(hold, amount, key))
+    def _capture(self, hold: Hold, amount: Decimal | None, key: str | None, tokens: int | None) -> None:
+        expected = outcome(lambda: self.ledger.capture(hold, amount, key, tokens))
         actual = outcome(
-            lambda: self.database.one("capture_hold", hold_id=hold.id, amount=amount, idempotency_key=key)
+            lambda: self.database.one(
+                "capture_hold",
+                hold_id=hold.id,
+                amount=amount,
+                quantities=None if tokens is None else {"input_tokens": tokens},
+                idempotency_key=key,
+            )
         )
         self._same_movement(expected, actual)
         rows = self.database.query(
@@ -316,30 +361,24 @@ class LedgerMachine(Story):
         self._same_movement(expected, actual)
 
     @rule(
-        subject=st.sampled_from(["organization", "department", "agent_type"]),
-        window=st.sampled_from(["day", "lifetime", "week", "month"]),
-        amount=st.sampled_from([Decimal(40), Decimal(10), Decimal(0), Decimal(100), Decimal("12.5")]),
-        zone=st.sampled_from(["UTC", "America/New_York"]),
+        price=st.sampled_from([Decimal(3), Decimal("7.5"), Decimal("1.0000001"), ZERO]),
+        begins=st.just(timedelta(0)) | st.sampled_from(SPANS[:3]),
     )
-    def limit(self, subject: str, window: str, amount: Decimal, zone: str) -> None:
-        """Section 5: a hard limit, set or edited; editing resets nothing."""
-        subject_id = {
-            "organization": str(self.database.organization_id),
-            "department": self.departments[0],
-            "agent_type": "TestAgent",
-        }[subject]
-        limit = self.ledger.set_limit(Limit(subject, subject_id, window, amount, zone))
-        actual = self.database.one(
-            "set_credit_limit",
-            subject_type=subject,
-            subject_id=subject_id,
-            amount=amount,
-            window=window,
-            timezone=zone,
-            organization_id=self.database.organization_id,
+    def price(self, price: Decimal, begins: timedelta) -> None:
+        """Section 3.5: a price of the organization's own, from now on or from some day on."""
+        since = self.ledger.now + begins
+        expected = outcome(lambda: self.ledger.set_price(since, price))
+        actual = outcome(
+            lambda: self.database.one(
+                "set_agent_action_cost",
+                agent_type="QAAgent",
+                action=ACTIONS["QAAgent"],
+                credit_cost=price,
+                organization_id=self.database.organization_id,
+                effective_from=since,
+            )
         )
-        limit.id = limit.id or str(actual["id"])
-        assert limit.id == str(actual["id"])
+        self.same_refusal(expected, actual)
 
     @rule(overdraft=st.sampled_from([Decimal(20), ZERO, Decimal("2.5")]))
     def overdraft(self, overdraft: Decimal) -> None:

@@ -17,12 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from .comparing import expiring, outcome, same_receipt, same_refusal
 from .database import Database, Row
-from .entities import Consumption, Receipt, Refused, Spender
-from .ledger import Ledger, Spend
+from .entities import Consumption, Parked, Question, Receipt, Refused, Spender
+from .ledger import Ledger
+from .prices import Spend
 
 # Just before New York's clocks go forward, so that a local day of 23 hours is in reach.
 START = datetime(2031, 3, 7, 12, tzinfo=UTC)
-QA_PRICE = Decimal(5)  # QAAgent.answer_question: 5 a call, by the seed
+ACTIONS = {"TestAgent": "test", "QAAgent": "answer_question"}
 
 GRANTED = st.sampled_from([Decimal(text) for text in ("10", "1", "25", "50", "100", "0.000001", "12.345678")])
 SPENT = st.sampled_from(
@@ -50,9 +51,11 @@ class Story(RuleBasedStateMachine):
         self.ledger = Ledger(START)
         self.sent: list[Spend] = []
         self.granted: list[tuple[str, int]] = []
-        self.captures: list[tuple[int, Decimal | None, str | None]] = []
+        self.taken: list[tuple[Spender, Decimal | None, timedelta, str | None]] = []
+        self.captures: list[tuple[int, Decimal | None, str | None, int | None]] = []
         self.spent: list[str] = []
         self.consumptions: dict[str, Consumption] = {}
+        self.parked: dict[Question, str] = {}
         self.is_swept = True
 
     # Helpers
@@ -69,8 +72,22 @@ class Story(RuleBasedStateMachine):
             self.spent.append(receipt.consumption.id)
             self.consumptions[receipt.consumption.id] = receipt.consumption
 
+    def know_parked(self, question: Question, approval_id: object) -> None:
+        """An approval has one id, and an id is of one approval."""
+        assert self.parked.setdefault(question, str(approval_id)) == str(approval_id)
+        assert len(set(self.parked.values())) == len(self.parked)
+
+    def same_refusal(self, expected: object, actual: object) -> bool:
+        """Assert that both refuse alike, or neither does; learn the ids of approvals on the way."""
+        if not same_refusal(expected, actual):
+            return False
+        if isinstance(expected, Parked) and expected.question:
+            assert isinstance(actual, Refused)
+            self.know_parked(expected.question, actual.details["approval_id"])
+        return True
+
     def _same_movement(self, expected: Receipt | Refused, actual: Row | Refused) -> None:
-        if same_refusal(expected, actual):
+        if self.same_refusal(expected, actual):
             return
         assert isinstance(expected, Receipt)
         assert isinstance(actual, dict)
@@ -79,11 +96,11 @@ class Story(RuleBasedStateMachine):
         self.is_swept = self.is_swept or not expected.replayed
 
     def _event(self, spend: Spend) -> Row:
-        is_caller_priced = spend.spender.agent_type == "TestAgent"
         return {
             "agent_type": spend.spender.agent_type,
-            "action": "test" if is_caller_priced else "answer_question",
-            "amount": spend.amount if is_caller_priced else None,
+            "action": ACTIONS[spend.spender.agent_type],
+            "amount": spend.amount,
+            "quantities": None if spend.tokens is None else {"input_tokens": spend.tokens},
             "department_id": spend.spender.department,
             "idempotency_key": spend.key,
         }
@@ -99,8 +116,12 @@ class Story(RuleBasedStateMachine):
         self._same_movement(expected, actual)
 
     def _new_spend(self, amount: Decimal, agent: str, department: int | None, key: str | None) -> Spend:
-        price = amount if agent == "TestAgent" else QA_PRICE
-        spend = Spend(Spender(self._department(department), agent), price, key)
+        spender = Spender(self._department(department), agent)
+        if agent == "TestAgent":
+            spend = Spend(spender, amount, key)
+        else:  # the amount only says how many tokens
+            tokens = int(amount) * 111
+            spend = Spend(spender, None, key, tokens or None)
         self.sent.append(spend)
         return spend
 
@@ -158,9 +179,12 @@ class Story(RuleBasedStateMachine):
             assert self.database.remains() == expected
 
     def teardown(self) -> None:
-        """The story's end: all is swept, the past is right, and the ledger proves itself."""
-        if sys.exc_info()[0]:
-            return  # the story broke off
+        """The story's end."""
+        if not sys.exc_info()[0]:  # else the story broke off
+            self.close()
+
+    def close(self) -> None:
+        """All is swept, the past is right, and the ledger proves itself."""
         self.advance(timedelta(0))
         self.same_balance()
         self.same_remains()

@@ -1,4 +1,4 @@
-"""The model's wallet: grants, debt, holds and limits at one instant, and how they change as time passes."""
+"""The model's wallet: grants, debt and holds at one instant, and how they change as time passes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from .entities import NEVER, ZERO, Charge, Consumption, Grant, Hold, Limit, Part, Receipt, Refused, Spender
+from .entities import NEVER, ZERO, Consumption, Grant, Hold, Part, Receipt, Refused, Spender
+from .limits import LimitBook
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,15 @@ class Balance:
 
 
 @dataclass
-class Wallet:
+class Wallet(LimitBook):
     """One organization's credits. Time is eager here: what falls due happens at its own instant."""
 
-    now: datetime
     overdraft: Decimal = ZERO
     over_capture_policy: str = "deny"
+    restricted_reason: str | None = None
     debt: Decimal = ZERO
     grants: list[Grant] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
-    limits: list[Limit] = field(default_factory=list)
-    charges: list[Charge] = field(default_factory=list)
     answers: dict[str, Receipt] = field(default_factory=dict)
     history: list[tuple[datetime, Balance]] = field(default_factory=list)
 
@@ -77,9 +76,9 @@ class Wallet:
     # Time (sections 3.4, 4 and 9)
 
     def move_clock(self, to: datetime) -> None:
-        """Let time pass; at one instant holds run out, then grants end, then grants begin."""
+        """Let time pass; at one instant holds run out, grants end, plans renew, grants begin."""
         while True:
-            due = [at for at in self._due_instants() if at <= to]
+            due = [at for at in self.due_instants() if at <= to]
             if not due:
                 break
             self.now = max(self.now, min(due))
@@ -87,7 +86,8 @@ class Wallet:
             self.record()
         self.now = max(self.now, to)
 
-    def _due_instants(self) -> list[datetime]:
+    def due_instants(self) -> list[datetime]:
+        """Return when something will happen by itself."""
         ends = [g.expires_at for g in self.grants if g.is_active and not g.is_over]
         begins = [g.effective_at for g in self.grants if not g.is_active and not g.is_over]
         return ends + begins + [h.expires_at for h in self.open_holds]
@@ -99,9 +99,13 @@ class Wallet:
         for grant in self.grants:
             if grant.is_spendable and grant.expires_at <= self.now:
                 self.end_grant(grant)
+        self.renew()
         begin = [g for g in self.grants if not g.is_active and not g.is_over and g.effective_at <= self.now]
         for grant in sorted(begin, key=lambda g: (g.effective_at, g.id)):
             self.begin_grant(grant)
+
+    def renew(self) -> None:
+        """Begin the periods that are due, after grants end and before grants begin; see renewing.py."""
 
     def begin_grant(self, grant: Grant) -> None:
         """Put a grant in force: it repays debt first (section 6)."""
@@ -130,6 +134,11 @@ class Wallet:
         """
         free = sum((g.free for g in self.spendable_grants(spender)), ZERO)
         return min(self.balance.available + overdraft, free + max(ZERO, overdraft - self.debt))
+
+    def require_unrestricted(self) -> None:
+        """Refuse an organization whose spending is stopped (section 7)."""
+        if self.restricted_reason:
+            raise Refused(402, "billing_restricted", reason=self.restricted_reason)
 
     def require_credits(self, spender: Spender, amount: Decimal) -> None:
         """Refuse what cannot be paid in full (section 3.6); nothing can always be paid."""
@@ -172,58 +181,19 @@ class Wallet:
             parts.append(Part(None, uncovered))
         return parts
 
-    # Limits (section 5)
-
-    def used(self, limit: Limit, at: datetime) -> Decimal:
-        """Return what stands against a limit in its window around an instant."""
-        start, end = limit.window_at(at)
-        counted = (c for c in self.charges if start <= c.at < end and limit.applies_to(c.spender))
-        return sum((c.amount for c in counted), ZERO)
-
-    def applicable_limits(self, spender: Spender) -> list[Limit]:
-        """Return the limits on a spender, by id."""
-        return sorted((x for x in self.limits if x.applies_to(spender)), key=lambda x: x.id)
-
-    def require_limits(self, spender: Spender, amount: Decimal, at: datetime) -> None:
-        """Refuse what would pass a hard limit by a millionth, naming the first by id; a limit of 0 blocks."""
-        for limit in self.applicable_limits(spender):
-            used = self.used(limit, at)
-            if used + amount > limit.amount or not limit.amount:
-                raise Refused(
-                    402,
-                    "limit_exceeded",
-                    limit_id=limit.id,
-                    limit=limit.amount,
-                    used=used,
-                    required=amount,
-                    remaining=max(ZERO, limit.amount - used),
-                )
-
-    def limits_left(self, spender: Spender, at: datetime) -> list[tuple[Limit, Decimal, datetime]]:
-        """Return what each limit on a spender has left in its window, and when the window ends."""
-        return [
-            (limit, max(ZERO, limit.amount - self.used(limit, at)), limit.window_at(at)[1])
-            for limit in self.applicable_limits(spender)
-        ]
-
-    def charge(self, spender: Spender, amount: Decimal) -> Charge:
-        """Count an amount against limits from now on."""
-        charge = Charge(self.now, spender, amount)
-        self.charges.append(charge)
-        return charge
-
     # Resolving a hold (section 4)
 
-    def resolve(self, hold: Hold, status: str, captured: Decimal) -> list[Part]:
+    def resolve(self, hold: Hold, status: str, captured: Decimal) -> tuple[list[Part], Decimal]:
         """End a hold, once: charge `captured` to its claims and let the rest go.
 
         What the hold was taken for and no claim covers was taken on the overdraft, and is debt; what goes
         beyond the hold is paid as any spend is.
 
         Returns:
-            The parts that paid. What is let go of a grant that is over is lost with it.
+            The parts that paid, and what is lost: what is let go of a grant that is over.
         """
         paid: list[Part] = []
+        lost = ZERO
         left = min(captured, hold.amount)
         for claim in hold.claims:
             grant = claim.grant
@@ -231,6 +201,7 @@ class Wallet:
             taken = min(claim.amount, left)
             grant.held -= claim.amount
             grant.remaining -= claim.amount if grant.is_over else taken
+            lost += claim.amount - taken if grant.is_over else ZERO
             left -= taken
             if taken:
                 paid.append(Part(grant, taken))
@@ -240,8 +211,8 @@ class Wallet:
             paid.append(Part(None, left))
         if captured > hold.amount:
             paid += self.pay(hold.spender, captured - hold.amount)
-        hold.charge.amount = captured
+        self.recount(hold.charge, captured)
         hold.captured = captured
         if captured:
             hold.consumption = Consumption(captured, paid, hold.charge, hold.taken_at)
-        return paid
+        return paid, lost

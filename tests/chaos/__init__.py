@@ -1,0 +1,1 @@
+"""Processes that are killed: nothing acknowledged is lost, nothing is doubled."""

@@ -1,0 +1,1 @@
+"""Concurrent histories: many connections at once, and the serial order that explains what they were told."""

@@ -1,0 +1,1 @@
+"""Months of stories in many organizations: jobs run often, seldom or once leave the same ledgers."""
