@@ -1,231 +1,139 @@
-"""`make bench`: the spend beside its floor in one run, as ratios, printed and in docs/performance.md."""
+"""`make bench`: what Tallybase costs, each measure beside its floor: a table, and docs/performance.md."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
+import shlex
+import shutil
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import psycopg
 from rich.console import Console
-from rich.table import Table
 
 from stack.environment import public_environment
-from stack.settings import REPOSITORY, StackSettings
+from stack.settings import INSTALL_DIR, REPOSITORY, StackSettings
+from stack.testing.instance import running_instance
 
-from . import clients, tenants
-from .load import ClientFactory, Measurement, median_percentile, median_rate, run
+from . import report, tenants
+from .bench import Bench, Case, Options
+from .cases import CASES
+from .stages import Stage, run_stages
 
-_REPORT = REPOSITORY / "docs" / "performance.md"
-_TEXT = """# What it costs
-
-Ratios to a floor that is measured in the same run, in turn with it; medians of the repetitions. The floor in
-SQL is the cheapest guarded debit (`update … set amount = amount - 1 where … and amount >= 1`); through
-PostgREST it is an RPC of the same arguments that does nothing. A spend is whole: agent key, price,
-idempotency key, one limit, lots, receipt. Clients are closed loops in Python, in two processes, on the
-server's own cores, so the client's own cost is in both sides of each ratio.
-
-Command: `{command}` · {machine} · PostgreSQL {version}, fsync {fsync}
-
-| measure | clients | floor, calls/s | ours, calls/s | ratio | p50 ms | p99 ms | floor p99 ms |
-|---|---|---|---|---|---|---|---|
-{rows}
-
-{facts}
+#: Of the instance that is measured: on the disk on which instances are, for fsync is the point.
+_STATE = INSTALL_DIR / "bench"
+_PAGE = REPOSITORY / "docs" / "performance.md"
+#: Columns of the table where there is no terminal to ask.
+_PAGE_WIDTH = 180
+_SERVER = """
+select current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit')
 """
 
 
-@dataclass(frozen=True)
-class Case:
-    """One line of the table.
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure, print and write.
 
-    Attributes:
-        name: what is measured.
-        clients: how many at once.
-        floor: the floor's clients.
-        ours: the product's.
-        weight: how many spends one call of ours is.
+    Args:
+        words: the command's arguments; default: those of this process.
     """
-
-    name: str
-    clients: int
-    floor: ClientFactory
-    ours: ClientFactory
-    weight: int = 1
-
-
-@dataclass(frozen=True)
-class Line:
-    """A case and what it gave."""
-
-    case: Case
-    floor: list[Measurement]
-    ours: list[Measurement]
-
-    @property
-    def cells(self) -> list[str]:
-        """The table's cells, as text."""
-        floor_rate, our_rate = median_rate(self.floor), median_rate(self.ours) * self.case.weight
-        return [
-            self.case.name,
-            str(self.case.clients),
-            f"{floor_rate:,.0f}",
-            f"{our_rate:,.0f}",
-            f"{our_rate / floor_rate:.2f}",
-            f"{median_percentile(self.ours, 0.5):.1f}",
-            f"{median_percentile(self.ours, 0.99):.1f}",
-            f"{median_percentile(self.floor, 0.99):.1f}",
-        ]
+    words = sys.argv[1:] if words is None else words
+    arguments = _arguments(words)
+    console = Console() if sys.stdout.isatty() else Console(width=_PAGE_WIDTH)
+    cases = [case for case in CASES if case.key in arguments.only]
+    with _environment(here=arguments.here) as environment:
+        server, stages = _measure(environment, arguments, cases, console)
+    for stage in stages:
+        console.print(report.printed(stage))
+    output = arguments.output or (_PAGE if len(cases) == len(CASES) else None)
+    if output is not None:
+        command = shlex.join(["python", "-m", "benchmarks", *words])
+        output.write_text(report.written(stages, cases, command, server))
+        console.print(f"written to {output}")
 
 
-def _measure(case: Case, seconds: float, repetitions: int) -> Line:
-    line = Line(case, [], [])
-    for _ in range(repetitions):
-        line.floor.append(run(case.floor, case.clients, seconds))
-        line.ours.append(run(case.ours, case.clients, seconds))
-    return line
-
-
-def _cases(environment: dict[str, str], made: Sequence[tenants.Tenant], counts: Sequence[int]) -> list[Case]:
-    url, hot, spread = environment["DATABASE_URL"], list(made[:1]), list(made)
-    key, rest_url = environment["SUPABASE_PUBLISHABLE_KEY"], f"{environment['SUPABASE_URL']}/rest/v1"
-    floor, spend = clients.floor(url, hot), clients.spend(url, hot)
-    cases = [Case("consume_credits, one hot organization", count, floor, spend) for count in counts]
-    cases.append(
-        Case(
-            f"consume_credits, {len(spread)} organizations",
-            8,
-            clients.floor(url, spread),
-            clients.spend(url, spread),
-        )
-    )
-    cases.append(
-        Case(
-            "consume_credits_batch of 100, one hot organization",
-            8,
-            floor,
-            clients.batch(url, hot[0], 100),
-            100,
-        )
-    )
-    nothing = clients.rpc(rest_url, key, "bench_nothing", hot[0])
-    cases += [
-        Case(
-            "consume_credits through PostgREST",
-            count,
-            nothing,
-            clients.rpc(rest_url, key, "consume_credits", hot[0]),
-        )
-        for count in (8, 32)
-    ]
-    return cases
-
-
-def _storage_facts(
-    connection: psycopg.Connection[tuple[object, ...]], tenant: tenants.Tenant, spends: int = 2000
-) -> str:
-    """WAL and stored bytes per spend, measured over so many spends after the load."""
-    size = """select sum(pg_total_relation_size(c))
-              from pg_partition_tree('billing.credit_transactions') as t (c, p, l, d) where l"""
-    before = connection.execute("select pg_current_wal_insert_lsn()").fetchone()
-    stored = connection.execute(size).fetchone()
-    connection.execute(
-        """select count(billing.consume_credits('TestAgent', 'test', amount => 1, organization_id => %s,
-             idempotency_key => 'bench-' || clock_timestamp() || i)) from generate_series(1, %s) as i""",
-        (tenant.organization_id, spends),
-    )
-    wal = connection.execute("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)", before).fetchone()
-    after = connection.execute(size).fetchone()
-    assert stored is not None
-    assert after is not None
-    assert wal is not None
-    per_wal = float(str(wal[0])) / spends
-    per_row = (float(str(after[0])) - float(str(stored[0]))) / spends
-    return (
-        f"WAL per spend {per_wal:,.0f} B; stored per spend, indexes included, {per_row:,.0f} B"
-        f" (over {spends:,} spends in one transaction)."
-    )
-
-
-def _arguments() -> argparse.Namespace:
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3, help="length of one run (default 3)")
-    parser.add_argument("--repetitions", type=int, default=3, help="runs of each side (default 3)")
-    parser.add_argument(
-        "--clients", default="1,8,32", help="clients on the hot organization (default 1,8,32)"
-    )
-    parser.add_argument(
-        "--organizations", type=int, default=200, help="organizations of the spread load (default 200)"
-    )
-    parser.add_argument("--output", type=Path, default=_REPORT, help="where the report goes")
-    return parser.parse_args()
+    add = parser.add_argument
+    keys = [case.key for case in CASES]
+    add("--only", default=",".join(keys), help=f"some of: {', '.join(keys)} (default: all)")
+    add("--seconds", type=float, default=2, help="length of one run (default 2)")
+    add("--repetitions", type=int, default=3, help="runs of each side (default 3)")
+    add("--organizations", type=int, default=1000, help="of the spread load, at least 2 (default 1000)")
+    add("--entries", default="1000000", help="of long ledgers, comma-separated; 0: none (default 1000000)")
+    add("--grants", type=int, default=100_000, help="of the organization with many (default 100000)")
+    add("--snapshot-seconds", type=float, default=10, help="age of the old snapshot (default 10)")
+    add("--pool", type=int, default=20, help="PostgREST's pool (default 20, as in the local stack)")
+    add("--here", action="store_true", help="measure the running instance, and leave the organizations in it")
+    add("--output", type=Path, help="where the report goes (default: docs/performance.md if all is measured)")
+    arguments = parser.parse_args(words)
+    arguments.only = arguments.only.split(",")
+    if unknown := set(arguments.only) - set(keys):
+        parser.error(f"no such case: {', '.join(sorted(unknown))}")
+    arguments.entries = sorted({0, *(int(entries) for entries in arguments.entries.split(","))})
+    return arguments
 
 
-def _wait_for_rpc(rest_url: str, key: str, tenant: tenants.Tenant) -> None:
+@contextmanager
+def _environment(*, here: bool) -> Iterator[Mapping[str, str]]:
+    """The instance to measure: one of its own with fsync, or the running one that the environment names."""
+    if here:
+        settings = StackSettings.load()
+        yield {**public_environment(settings), **os.environ}
+        return
+    variables = {"TALLYBASE_DURABLE": "1", "TALLYBASE_FRONTEND": "0"}
+    try:
+        with running_instance(_STATE, variables) as environment:
+            yield environment
+    finally:
+        shutil.rmtree(_STATE, ignore_errors=True)
+
+
+def _measure(
+    environment: Mapping[str, str], arguments: argparse.Namespace, cases: Sequence[Case], console: Console
+) -> tuple[tuple[str, ...], list[Stage]]:
+    project = tenants.open_project(environment)
+    options = Options(
+        seconds=arguments.seconds,
+        repetitions=arguments.repetitions,
+        grants=arguments.grants,
+        snapshot_seconds=arguments.snapshot_seconds,
+        pool=arguments.pool,
+    )
+    with psycopg.connect(project.database_url, autocommit=True) as connection:
+        server = connection.execute(_SERVER).fetchone()
+        assert server is not None
+        tenants.add_floors(connection)
+        try:
+            console.print(f"making {arguments.organizations:,} organizations")
+            made = tenants.make_tenants(connection, project, arguments.organizations)
+            _wait_for_rpc(project, made[0])
+            bench = Bench(project, connection, made, options, _timed(console))
+            stages = run_stages(bench, arguments.entries, cases)
+        finally:
+            tenants.clean_up(connection)
+    return tuple(str(setting) for setting in server), stages
+
+
+def _timed(console: Console) -> Callable[[str], None]:
+    began = time.monotonic()
+    return lambda text: console.print(f"{time.monotonic() - began:6.0f} s  {text}")
+
+
+def _wait_for_rpc(project: tenants.Project, tenant: tenants.Tenant) -> None:
     """Wait until PostgREST has read the new RPC from its schema notification."""
-    headers = {"apikey": key, "x-agent-key": tenant.agent_key, "Content-Profile": "billing"}
     body = {"agent_type": "", "action": "", "amount": 1, "idempotency_key": ""}
-    for _ in range(100):
-        if httpx.post(f"{rest_url}/rpc/bench_nothing", json=body, headers=headers).status_code == 200:
+    headers = project.headers(tenant.agent_key)
+    for _ in range(300):
+        answer = httpx.post(f"{project.rest_url}/rpc/bench_nothing", json=body, headers=headers)
+        if answer.status_code == 200:
             return
         time.sleep(0.1)
     raise SystemExit("PostgREST did not take up the benchmark's RPC")
-
-
-def main() -> None:
-    """Run all cases and write the report."""
-    arguments, console = _arguments(), Console()
-    settings = StackSettings.load()
-    environment = {
-        **public_environment(settings),
-        **{k: v for k, v in os.environ.items() if k == "DATABASE_URL"},
-    }
-    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
-        facts = connection.execute(
-            "select current_setting('server_version'), current_setting('fsync')"
-        ).fetchone()
-        assert facts is not None
-        console.print(f"making {arguments.organizations} organizations")
-        made = tenants.make_tenants(connection, arguments.organizations)
-        tenants.add_nothing_rpc(connection)
-        try:
-            _wait_for_rpc(
-                f"{environment['SUPABASE_URL']}/rest/v1", environment["SUPABASE_PUBLISHABLE_KEY"], made[0]
-            )
-            counts = [int(count) for count in arguments.clients.split(",")]
-            lines = []
-            for case in _cases(environment, made, counts):
-                console.print(f"{case.name}, {case.clients} clients")
-                lines.append(_measure(case, arguments.seconds, arguments.repetitions))
-            storage = _storage_facts(connection, made[0])
-        finally:
-            tenants.clean_up(connection)
-    table = Table("measure", "clients", "floor/s", "ours/s", "ratio", "p50 ms", "p99 ms", "floor p99 ms")
-    for line in lines:
-        table.add_row(*line.cells)
-    console.print(table)
-    console.print(storage)
-    options = (
-        f"--seconds {arguments.seconds:g} --repetitions {arguments.repetitions}"
-        f" --organizations {arguments.organizations}"
-    )
-    command = f"python -m benchmarks {options}"
-    arguments.output.write_text(
-        _TEXT.format(
-            command=command,
-            machine=f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-            version=facts[0],
-            fsync=facts[1],
-            rows="\n".join("| " + " | ".join(line.cells) + " |" for line in lines),
-            facts=storage,
-        )
-    )
-    console.print(f"written to {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""The organizations, keys and floor table of the benchmarks, made through the product's own functions."""
+"""The organizations, keys and floor tables of the benchmarks, made through the product's own functions."""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import psycopg
 
+_CREDITS = 1_000_000_000
 _FLOOR = """
 create schema if not exists tallybase_bench;
 create table if not exists tallybase_bench.balances (
@@ -19,7 +23,7 @@ create or replace function billing.bench_nothing(
 )
 returns integer language sql volatile set search_path = '' return 1;
 revoke all on function billing.bench_nothing(text, text, numeric, text) from public;
-grant execute on function billing.bench_nothing(text, text, numeric, text) to anon;
+grant execute on function billing.bench_nothing(text, text, numeric, text) to anon, authenticated;
 notify pgrst, 'reload schema';
 """
 
@@ -36,45 +40,119 @@ class Tenant:
     organization_id: str
     agent_key: str
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header of a request of its agent."""
+        return {"x-agent-key": self.agent_key}
 
-def _one(connection: psycopg.Connection[Any], query: str, *arguments: object) -> Any:
+
+@dataclass(frozen=True)
+class Project:
+    """Where the project under test is, and who owns the benchmark's organizations.
+
+    Attributes:
+        url: of the project's API.
+        database_url: of its database, as the schema's owner.
+        publishable_key: what every client has.
+        owner_id: the person who owns the organizations.
+        token: their access token.
+        environment: all that `make env` prints.
+    """
+
+    url: str
+    database_url: str
+    publishable_key: str
+    owner_id: str
+    token: str
+    environment: Mapping[str, str]
+
+    @property
+    def rest_url(self) -> str:
+        """Base address of PostgREST."""
+        return f"{self.url}/rest/v1"
+
+    def headers(self, agent_key: str | None = None) -> dict[str, str]:
+        """The headers of a request to PostgREST, of an agent or of nobody yet."""
+        schema = {"Content-Profile": "billing", "Accept-Profile": "billing"}
+        agent = {} if agent_key is None else {"x-agent-key": agent_key}
+        return {"apikey": self.publishable_key, **schema, **agent}
+
+
+def open_project(environment: Mapping[str, str]) -> Project:
+    """Make a user who will own the organizations, and sign them in.
+
+    Args:
+        environment: what `make env` prints.
+    """
+    url, secret_key = environment["SUPABASE_URL"], environment["SUPABASE_SECRET_KEY"]
+    person = {"email": f"bench-{secrets.token_hex(6)}@bench.test", "password": secrets.token_urlsafe(24)}
+    with httpx.Client(base_url=f"{url}/auth/v1", timeout=60) as auth:
+        headers = {"apikey": secret_key, "Authorization": f"Bearer {secret_key}"}
+        made = auth.post("/admin/users", json=person | {"email_confirm": True}, headers=headers)
+        made.raise_for_status()
+        headers = {"apikey": environment["SUPABASE_PUBLISHABLE_KEY"]}
+        session = auth.post("/token", params={"grant_type": "password"}, json=person, headers=headers)
+        session.raise_for_status()
+    return Project(
+        url=url,
+        database_url=environment["DATABASE_URL"],
+        publishable_key=environment["SUPABASE_PUBLISHABLE_KEY"],
+        owner_id=made.json()["id"],
+        token=session.json()["access_token"],
+        environment=environment,
+    )
+
+
+def one(connection: psycopg.Connection[Any], query: str, *arguments: object) -> Any:
+    """The one value that a query answers."""
     row = connection.execute(query, arguments).fetchone()
     assert row is not None
     return row[0]
 
 
-def make_tenants(connection: psycopg.Connection[Any], count: int) -> list[Tenant]:
+def make_organization(connection: psycopg.Connection[Any], project: Project) -> str:
+    """Make an organization without credits and return its id."""
+    name = f"bench {secrets.token_hex(4)}"
+    made = "select (billing.create_organization(%s, %s)).organization_id"
+    return str(one(connection, made, name, project.owner_id))
+
+
+def equip(
+    connection: psycopg.Connection[Any], organization_id: str, credits_granted: int = _CREDITS
+) -> Tenant:
+    """Give an organization credits, a capped agent key and a row in the floor's table.
+
+    Args:
+        connection: of the schema's owner, in autocommit.
+        organization_id: of an organization, new or with a past.
+        credits_granted: 0: it has its own.
+    """
+    if credits_granted:
+        grant = "select billing.grant_credits(%s, %s, 'adjustment')"
+        connection.execute(grant, (organization_id, credits_granted))
+    key = one(
+        connection,
+        "select (billing.create_agent_key(%s, 'bench', spend_limit => 1e12, spend_window => 'month')).key",
+        organization_id,
+    )
+    connection.execute("insert into tallybase_bench.balances values (%s, 1e12)", (organization_id,))
+    return Tenant(organization_id, key)
+
+
+def make_tenants(connection: psycopg.Connection[Any], project: Project, count: int) -> list[Tenant]:
     """Make so many organizations, each with 1e9 credits, a capped key and a row in the floor's table."""
+    return [equip(connection, make_organization(connection, project)) for _ in range(count)]
+
+
+def add_floors(connection: psycopg.Connection[Any]) -> None:
+    """Make the floor's table, and PostgREST's floor: an RPC of a spend's arguments that does nothing."""
     connection.execute(_FLOOR)
-    owner = _one(connection, "select id from auth.users order by created_at, id limit 1")
-    tenants = []
-    for number in range(count):
-        organization_id = _one(
-            connection,
-            "select (billing.create_organization(%s, %s)).organization_id",
-            f"bench {number}",
-            owner,
-        )
-        connection.execute("select billing.grant_credits(%s, 1e9, 'adjustment')", (organization_id,))
-        key = _one(
-            connection,
-            """select (
-                 billing.create_agent_key(%s, 'bench', spend_limit => 1e12, spend_window => 'month')
-               ).key""",
-            organization_id,
-        )
-        connection.execute("insert into tallybase_bench.balances values (%s, 1e12)", (organization_id,))
-        tenants.append(Tenant(str(organization_id), key))
-    return tenants
-
-
-def add_nothing_rpc(connection: psycopg.Connection[Any]) -> None:
-    """Expose an RPC that does nothing, with the spend's arguments: the floor of PostgREST."""
     connection.execute(_NOTHING)
 
 
 def clean_up(connection: psycopg.Connection[Any]) -> None:
     """Drop what only the benchmark needs; its organizations stay, as every organization does."""
     connection.execute("drop function if exists billing.bench_nothing(text, text, numeric, text)")
+    connection.execute("set client_min_messages = warning")
     connection.execute("drop schema if exists tallybase_bench cascade")
     connection.execute("notify pgrst, 'reload schema'")

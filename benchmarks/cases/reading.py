@@ -1,0 +1,89 @@
+"""Reads of people: balance, the last transactions, usage of a month; under row level security."""
+
+from __future__ import annotations
+
+import statistics
+from datetime import UTC, datetime, timedelta
+
+from .. import clients
+from ..bench import Bench, Case
+from ..load import run
+from ..results import Row, at_least, at_most
+
+_CLIENTS = 8
+_USAGE = "select * from billing.get_usage_breakdown($1::uuid, $2::timestamptz, $3::timestamptz, 'agent_type')"
+
+
+def _reads(bench: Bench) -> list[Row]:
+    project, organization = bench.project, f"organization_id=eq.{bench.hot.organization_id}"
+    arguments = {"agent_type": "", "action": "", "amount": 1, "idempotency_key": ""}
+    nothing = clients.request(project, project.token, "POST", "/rpc/bench_nothing", arguments)
+    paths = {
+        "balance through PostgREST": f"/credit_balances?{organization}",
+        "last 50 transactions through PostgREST": (
+            f"/credit_transactions?{organization}&order=sequence.desc&limit=50"
+        ),
+    }
+    return [
+        bench.compare(name, _CLIENTS, nothing, clients.request(project, project.token, "GET", path)).row(
+            at_least(0.8)
+        )
+        for name, path in paths.items()
+    ]
+
+
+def _usage(bench: Bench) -> list[Row]:
+    bench.say("usage of 30 days by agent")
+    _fold(bench)
+    until = datetime.now(UTC)
+    since = until - timedelta(days=30)
+    factory = clients.reading(
+        bench.project.database_url,
+        bench.project.owner_id,
+        _USAGE,
+        bench.hot.organization_id,
+        since.isoformat(),
+        until.isoformat(),
+    )
+    measured = [run(factory, 1, bench.options.seconds) for _ in range(bench.options.repetitions)]
+    typical, slow = (statistics.median(one.percentile(share) for one in measured) for share in (0.5, 0.99))
+    return [
+        Row(
+            "usage of 30 days by agent, in the database",
+            "1",
+            "",
+            f"{typical:.2f} ms",
+            typical,
+            at_most(20),
+            latency=f"{typical:.1f} / {slow:.1f}",
+            unit="ms",
+        )
+    ]
+
+
+def _fold(bench: Bench) -> None:
+    """Do what the job does each minute, until nothing is left to do."""
+    for tenant in bench.tenants:
+        while bench.connection.execute(
+            "select 1 where billing_private.fold_usage(%s) > 0", (tenant.organization_id,)
+        ).fetchone():
+            pass
+
+
+CASES = (
+    Case(
+        "reads",
+        "Balance and last 50 transactions of a signed-in owner, under row level security, against an "
+        "RPC that does nothing, with the same token.",
+        _reads,
+        grows=True,
+    ),
+    Case(
+        "usage",
+        "`get_usage_breakdown` of 30 days by agent type for the organization with the largest share of "
+        "the ledger, as its owner under row level security, one caller straight to the database, "
+        "rollups folded as the job does.",
+        _usage,
+        grows=True,
+    ),
+)
