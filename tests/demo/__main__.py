@@ -12,7 +12,7 @@ from supabase_auth.errors import AuthError
 
 from tallybase import TallybaseError
 from tests.conftest import StackUnderTest
-from tests.demo import buying, doors, spending
+from tests.demo import buying, doors, money, spending
 from tests.demo.company import Company, plain
 from tests.demo.narrator import Narrator, UnmetError
 
@@ -63,6 +63,7 @@ def _tell_story(company: Company, tell: Narrator) -> None:
     spending.spend_ten_fifty_times(company, tell)
     doors.be_invisible_to_strangers(company, tell)
     doors.prove_the_ledger(company, tell)
+    money.MoneyStory(Company(company.stack), tell).run()
 
 
 def _begin(company: Company, tell: Narrator) -> None:

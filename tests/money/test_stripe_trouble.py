@@ -17,8 +17,6 @@ from tests.money.conftest import Buyer
 from tests.money.in_process import Process, missing, payment_intent, process_of, refused
 from tests.money.world import PACK_500, made_up_event
 
-STARTER_PLAN = "33333333-0000-4000-8000-000000000002"
-
 
 @pytest.fixture
 def process(buyer: Buyer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
@@ -259,25 +257,6 @@ def test_the_events_own_snapshot_is_never_believed(process: Process, buyer: Buye
 
     assert body_of(process.deliver(event))["status"] == "processed"
 
-    assert buyer.books.grants == []
-    assert buyer.books.payments == []
-
-
-def test_a_plan_is_opened_as_a_subscription_and_grants_nothing_by_its_session(
-    process: Process, buyer: Buyer
-) -> None:
-    answer = buy(process, buyer, plan_id=STARTER_PLAN)
-    assert answer.status_code == 200
-    ((parameters, _),) = process.stripe.calls("POST /checkout/sessions")
-    assert parameters["mode"] == "subscription"
-    assert parameters["line_items[0][price_data][recurring][interval]"] == "month"
-    assert parameters["subscription_data[metadata][organization_id]"] == str(buyer.organization_id)
-    session_id = body_of(answer)["session_id"]
-    process.stripe.sessions[session_id] |= {"status": "complete", "payment_status": "paid"}
-
-    process.deliver(made_up_event("checkout.session.completed", session_id))
-
-    assert [checkout["status"] for checkout in buyer.books.checkouts] == ["complete"]
     assert buyer.books.grants == []
     assert buyer.books.payments == []
 

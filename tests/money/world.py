@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import psycopg
 import stripe
 
 from tests.conftest import StackUnderTest
@@ -152,6 +153,25 @@ class Deliveries:
                 httpx.get(
                     f"{self.stack.stripe_twin_url}/_twin/wait", params={"seconds": 0.2}, timeout=SECONDS
                 )
+
+    def await_quiet(self, mark: str) -> None:
+        """Wait until Stripe has delivered everything that it has to say about something.
+
+        Args:
+            mark: an id that those events carry, such as the customer's.
+        """
+        deadline = time.monotonic() + SECONDS
+        with psycopg.connect(self.stack.database_url, autocommit=True) as database:
+            while pending := database.execute(
+                "select e.type, d.attempts, d.last_error "
+                "from stripe_twin.deliveries as d join stripe_twin.events as e on e.id = d.event_id "
+                "where d.state = 'pending' and e.body::text like %s",
+                (f"%{mark}%",),
+            ).fetchall():
+                stuck = [row for row in pending if row[1] >= 4]
+                assert not stuck, f"our webhook refuses {stuck}"
+                assert time.monotonic() < deadline, f"Stripe still delivers {pending}"
+                time.sleep(0.05)
 
     def _is_pending(self, event_id: str) -> bool:
         answer = httpx.get(

@@ -15,6 +15,7 @@ from stripe_twin.app import create_app, twin_of
 from stripe_twin.settings import TwinSettings
 from tests.money.twin.receiver import SECRET, Receiver
 from tests.money.twin.shop import Shop
+from tests.money.twin.story import Walk, live_through
 
 WORKERS = Path(__file__).parents[3] / "workers"
 
@@ -65,6 +66,23 @@ def running_shop(settings: TwinSettings) -> Iterator[Shop]:
     app = create_app(settings)
     yield Shop(app)
     twin_of(app).stop()
+
+
+@pytest.fixture(scope="session")
+def walk(running_shop: Shop, receiver: Receiver) -> Walk:
+    """One walk through everything the twin does, and what was answered, written and delivered on it."""
+    running_shop.wait_until_idle()
+    running_shop.control("POST", "/reset")
+    receiver.forget()
+    running_shop.transport.calls.clear()
+    live_through(running_shop)
+    events = running_shop.all_events()
+    for _ in range(5):
+        state = running_shop.control("GET", "/wait?seconds=60")
+        if state["idle"]:
+            break
+    assert state["idle"], state
+    return Walk(list(running_shop.transport.calls), events, list(receiver.requests))
 
 
 @pytest.fixture

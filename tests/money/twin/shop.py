@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import stripe
 from flask import Flask
-from stripe import PaymentIntent, Price
+from stripe import Customer, PaymentIntent, Price, Subscription
 from stripe.checkout import Session
+from stripe.test_helpers import TestClock
 from werkzeug.test import TestResponse
 
 from stripe_twin.client import TwinHTTPClient
@@ -94,6 +96,56 @@ class Shop:
         params: Any = {"currency": "usd", "unit_amount": amount, "product_data": {"name": name}, **more}
         return self.stripe.v1.prices.create(params)
 
+    def plan(self, amount: int, name: str = "Pro", interval: str = "month", **more: Any) -> Price:
+        """Create a recurring price in cents of a dollar."""
+        return self.price(amount, name, recurring={"interval": interval}, **more)
+
+    def plan_session(self, price: Price, **more: Any) -> Session:
+        """Create a session that subscribes to a price."""
+        return self.session(mode="subscription", line_items=[{"price": price.id, "quantity": 1}], **more)
+
+    def clock(self, at: str = "2027-01-31T12:00:00+00:00") -> TestClock:
+        """Create a test clock."""
+        moment = int(datetime.fromisoformat(at).timestamp())
+        return self.stripe.v1.test_helpers.test_clocks.create({"frozen_time": moment, "name": "A test"})
+
+    def advance(self, clock: TestClock, to: int) -> None:
+        """Move a clock on to a time."""
+        clocks = self.stripe.v1.test_helpers.test_clocks
+        assert clocks.advance(clock.id, {"frozen_time": to}).status == "advancing"
+        assert clocks.retrieve(clock.id).status == "ready"
+
+    def customer(self, clock: TestClock | None = None, card: str = "pm_card_visa", **more: Any) -> Customer:
+        """Create a customer with a card that later charges use."""
+        params: Any = {
+            "email": "owner@acme.test",
+            "payment_method": card,
+            "invoice_settings": {"default_payment_method": card},
+            **({"test_clock": clock.id} if clock else {}),
+            **more,
+        }
+        return self.stripe.v1.customers.create(params)
+
+    def subscribe(self, customer: Customer, price: Price, **more: Any) -> Subscription:
+        """Subscribe a customer to a price, through the API."""
+        params: Any = {"customer": customer.id, "items": [{"price": price.id}], **more}
+        return self.stripe.v1.subscriptions.create(params)
+
+    def all_events(self) -> list[Json]:
+        """Return every event as the API shows it, newest first."""
+        shown: list[Json] = []
+        while True:
+            after = f"&starting_after={shown[-1]['id']}" if shown else ""
+            page = self.raw("GET", f"/v1/events?limit=100{after}").get_json()
+            shown += page["data"]
+            if not page["has_more"]:
+                return shown
+
+    def events(self, event_type: str) -> list[Json]:
+        """Return the events of a type as the API shows them, oldest first."""
+        shown = self.raw("GET", f"/v1/events?limit=100&type={event_type}").get_json()["data"]
+        return list(reversed(shown))
+
     def reload(self, session: Session) -> Session:
         """Return the session as it is now."""
         return self.stripe.v1.checkout.sessions.retrieve(session.id)
@@ -127,11 +179,15 @@ class Browser:
         return self._client.get(re.sub(r"^https?://[^/]+", "", url))
 
     def send(self, page: TestResponse, **fields: str) -> TestResponse:
-        """Send the form on a page."""
-        action = re.search(r'<form method="post" action="([^"]+)"', page.text)
-        assert action is not None, page.text
+        """Send the last form on a page, which is the one that pays."""
+        actions = re.findall(r'<form method="post" action="([^"]+)"', page.text)
+        assert actions, page.text
+        return self.send_to(actions[-1], page, **fields)
+
+    def send_to(self, action: str, page: TestResponse, **fields: str) -> TestResponse:
+        """Send a page's form with a certain address."""
         hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text))
-        return self._client.post(action[1], data={**hidden, **fields})
+        return self._client.post(action, data={**hidden, **fields})
 
     def pay(self, session: Session, number: str = GOOD_CARD, **fields: str) -> TestResponse:
         """Open a session's page, fill it in and send it."""

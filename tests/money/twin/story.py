@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import stripe
 
-from tests.money.twin.shop import CANCEL_URL, Shop, pack
+from tests.money.twin.receiver import Received
+from tests.money.twin.shop import CANCEL_URL, Json, Shop, pack
+from tests.money.twin.story_billing import live_through_billing
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What one walk left behind.
+
+    Attributes:
+        calls: verb, path and body of every answer of the API.
+        events: every event as the API shows it, newest first.
+        delivered: every request that reached the webhook endpoint.
+    """
+
+    calls: list[tuple[str, str, Json]]
+    events: list[Json]
+    delivered: list[Received]
 
 
 def live_through(shop: Shop) -> None:
@@ -24,6 +42,7 @@ def live_through(shop: Shop) -> None:
     v1.events.retrieve(v1.events.list({"limit": 1}).data[0].id)
     v1.customers.delete(customer)
     v1.customers.retrieve(customer)
+    live_through_billing(shop)
 
 
 def _catalogue(shop: Shop) -> None:

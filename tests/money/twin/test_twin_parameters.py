@@ -167,10 +167,27 @@ def refusal(values: dict[str, Any], kind: type) -> str | None:
 
 
 def test_what_stripe_takes_and_the_twin_lacks_is_refused_and_not_ignored(shop: Shop) -> None:
-    for more in ({"discounts": [{"coupon": "half"}]}, {"automatic_tax": {"enabled": True}}):
+    for more in (
+        {"tax_id_collection": {"enabled": True}},
+        {"payment_intent_data": {"capture_method": "manual"}},
+    ):
         with pytest.raises(stripe.InvalidRequestError) as refusal:
             shop.session(**more)
         assert refusal.value.code == "twin_not_supported"
     with pytest.raises(stripe.InvalidRequestError) as refusal:
-        shop.session(mode="subscription")
-    assert (refusal.value.code, refusal.value.param) == ("twin_not_supported", "mode")
+        shop.session(consent_collection={"terms_of_service": "required"})
+    assert (refusal.value.code, refusal.value.param) == ("twin_not_supported", "consent_collection")
+
+
+def test_a_call_with_another_call_s_parameters_turns_the_oracle_red() -> None:
+    def handler() -> dict[str, Any]:
+        return {}
+
+    wrong = Operation(
+        "POST", "/v1/subscriptions", "_subscription_update_params.SubscriptionUpdateParams", handler
+    )
+    with pytest.raises(AssertionError):
+        test_each_call_exists_in_the_library_with_the_same_parameters(wrong)
+    invented = Operation("POST", "/v1/subscriptions/<id>/renew", None, handler)
+    with pytest.raises(KeyError):
+        test_each_call_exists_in_the_library_with_the_same_parameters(invented)

@@ -128,7 +128,7 @@ def test_whatever_rights_others_got_in_its_schema_are_taken_back_at_the_next_sta
         assert rights_of_others(connection, schema) == set()
 
 
-REST = ("idempotency_keys", "faults")
+REST = ("idempotency_keys", "faults", "api_faults", "preferences", "timers")
 
 
 def rights_of_others(connection: psycopg.Connection[Any], schema: str) -> set[str]:
