@@ -41,7 +41,12 @@ def running_instance(state_dir: Path, variables: Mapping[str, str] | None = None
     base = {
         name: value for name, value in os.environ.items() if not name.startswith(("SUPABASE_", "STRIPE_"))
     }
-    base |= {"TALLYBASE_STACK_DIR": str(state_dir), "TALLYBASE_DURABLE": "0", **(variables or {})}
+    base |= {
+        "TALLYBASE_STACK_DIR": str(state_dir),
+        "TALLYBASE_DURABLE": "0",
+        "TALLYBASE_SCHEDULED_WORKERS": "0",
+        **(variables or {}),
+    }
     _delete(state_dir, base)
     with reserved_offset() as offset:
         environment = base | {"TALLYBASE_PORT_OFFSET": str(offset)}

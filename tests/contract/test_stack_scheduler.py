@@ -9,7 +9,8 @@ from typing import Any
 
 import psycopg
 
-from stack.services.scheduler import run_once
+from stack.services.scheduler import SCHEDULED_WORKERS, call_workers, run_once
+from stack.settings import StackSettings
 from tests.conftest import Organization, StackUnderTest
 
 
@@ -41,3 +42,9 @@ async def test_a_database_without_the_product_is_left_alone(stack: StackUnderTes
             assert await run_once(stack.database_url.rsplit("/", 1)[0] + f"/{name}") == []
         finally:
             connection.execute(f"drop database {name} with (force)")
+
+
+async def test_the_workers_that_are_due_by_the_clock_are_called_with_the_secret_key() -> None:
+    settings = StackSettings.load()
+    assert await call_workers(settings, 30) == dict.fromkeys(SCHEDULED_WORKERS, 200)
+    assert await call_workers(settings, 31) == {"start_auto_topups": 200}

@@ -92,7 +92,9 @@ def money_digest(database: Database, *organization_ids: str) -> str:
         inner join pg_attribute as a on a.attrelid = c.oid and a.attname = 'organization_id'
         where c.relnamespace in ('billing'::regnamespace, 'billing_private'::regnamespace)
           and c.relkind in ('r', 'p') and not c.relispartition
-          and c.relname not in ('credit_usage_daily', 'credit_usage_watermarks')
+          and c.relname not in (
+            'credit_usage_daily', 'credit_usage_runs', 'credit_usage_watermarks', 'credit_usage_active'
+          )
         order by 1
         """
     ).fetchall()

@@ -29,7 +29,7 @@ _HELPERS = TESTS_DIR / "00_helpers.sql"
 _STORIES = [file for file in sorted(TESTS_DIR.glob("*.sql")) if file.name >= "10"]
 _GUARDS = (
     *("require_role", "require_service", "require_department", "require_an_owner", "require_amount"),
-    *("require_text", "require_metadata", "require_hold_duration", "usage_by_instant"),
+    *("require_text", "require_metadata", "require_hold_duration", "require_usage_window"),
 )
 _GUARD = re.compile(r"\n\s*perform billing_private\.(?:" + "|".join(_GUARDS) + r")\([^;]*\);")
 #: A whole `if … then perform fail(…); end if;` without another statement in it.

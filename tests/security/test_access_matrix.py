@@ -167,6 +167,16 @@ def _prepared_cast(database: Database, rule: FunctionRule) -> Cast:
 
 
 _PREPARATIONS = {
+    "asking_run": """
+        select l.subject_id as id
+        from billing.set_credit_limit('run', 'asks', 0, 'lifetime', 'ask', organization_id => %(acme)s) as l
+    """,
+    "approval": """
+        select billing_private.approval_id(o.ledger_number, l.id, '-infinity', 'call:') as id
+        from billing.organizations as o,
+          billing.set_credit_limit('run', 'asks', 0, 'lifetime', 'ask', organization_id => %(acme)s) as l
+        where o.organization_id = %(acme)s
+    """,
     "invitation_token": """
         select i.token as id
         from auth.users as u, billing.invite_member(%(acme)s, u.email, 'member') as i
@@ -174,6 +184,9 @@ _PREPARATIONS = {
     """,
     "promotion_code": """
         select (billing.create_promotion_code('CODE-' || upper(md5(%(acme)s::text)), 5)).code as id
+    """,
+    "free_organization": """
+        select (billing.start_free_subscription(%(acme)s, plan_key => 'free')).organization_id as id
     """,
     "package": "select id from billing.credit_packages where is_active limit 1",
     "event": """

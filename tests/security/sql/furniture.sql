@@ -16,3 +16,13 @@ insert into billing.credit_approvals (organization_id, limit_id, required, windo
   from billing.credit_limits as l, unnest(%(askers)s::uuid[]) as u (id) where l.organization_id = %(o)s and l.subject_type = 'organization';
 insert into billing.subscription_plans (key, name, unit_amount, credits_per_period, is_active) values ('plan_' || %(n)s, 'Withdrawn', 1, 1, false);
 insert into billing.credit_packages (key, name, unit_amount, credits, is_active) values ('pack_' || %(n)s, 'Withdrawn', 1, 1, false);
+insert into billing.auto_topup_attempts (
+  organization_id, status, credits, amount, currency, package_id, available_before, stripe_customer_id, stripe_payment_method_id, livemode, created_at
+) select %(o)s, 'failed', 5, 100, 'usd', p.id, 0, 'cus_' || %(n)s, 'pm_' || %(n)s, false, now() from billing.credit_packages as p where p.is_active limit 1;
+insert into billing.refunds (organization_id, stripe_refund_id, stripe_payment_intent_id, amount, currency, status, created_at, stripe_fetched_at)
+  values (%(o)s, 're_' || %(n)s, 'pi_' || %(n)s, 1, 'usd', 'failed', now(), now());
+insert into billing.disputes (
+  organization_id, stripe_dispute_id, stripe_payment_intent_id, amount, withdrawn, currency, status, restricts, created_at, stripe_fetched_at
+) values (%(o)s, 'du_' || %(n)s, 'pi_' || %(n)s, 1, 0, 'usd', 'won', false, now(), now());
+insert into billing.reconciliation_reports (organization_id, kind, stripe_object_id, problem, stripes, livemode)
+  values (%(o)s, 'invoice', 'in_' || %(n)s, 'missing', '{}', false);
