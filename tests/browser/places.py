@@ -84,6 +84,13 @@ class Site:
         expect(self.page.get_by_test_id("pay")).to_be_visible(timeout=SLOW_MS)
         return Checkout(self.page)
 
+    def decide(self, what: str, decision: str) -> Locator:
+        """Open the dialog about a parked spend, choose a decision, and return the dialog."""
+        self.page.get_by_role("button", name=f"Decide on {what}").click()
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_role("radio", name=decision, exact=True).check()
+        return dialog
+
     def create_agent_key(self, name: str) -> str:
         """Create an agent key on the page and return it, as it is shown this once."""
         self.section("Agent keys")

@@ -115,6 +115,38 @@ def test_killed_postgres_loses_nothing_acknowledged_and_doubles_nothing(server: 
     assert seen["unacknowledged"] >= ROUNDS, "the kills went unnoticed: the test shows nothing"
 
 
+def test_d32_a_hold_outlives_the_killed_database_and_ends_by_itself(server: PrivatePostgres) -> None:
+    organization_id = _make_organization(server, ROUNDS)
+    with _connect(server.url) as connection:
+        connection.execute(
+            """
+            select billing.hold_credits(
+              'TestAgent', 'test', amount => 8, organization_id => %s, expires_in => '3 seconds'
+            )
+            """,
+            (organization_id,),
+        )
+        assert _available(connection, organization_id) == 999_992
+    server.kill()
+    server.start()
+    with _connect(server.url) as connection:
+        connection.execute("select pg_sleep(3.1)")
+        assert _available(connection, organization_id) == 1_000_000
+        connection.execute("select billing.run_due_jobs()")
+        assert _available(connection, organization_id) == 1_000_000
+        assert (
+            connection.execute("select * from billing.verify_ledger(%s)", (organization_id,)).fetchall() == []
+        )
+
+
+def _available(connection: psycopg.Connection[Any], organization_id: str) -> Decimal:
+    row = connection.execute(
+        "select available from billing.get_credit_balance(%s)", (organization_id,)
+    ).fetchone()
+    assert row
+    return Decimal(row["available"])
+
+
 def _make_organization(server: PrivatePostgres, number: int) -> str:
     with _connect(server.url) as connection:
         made = connection.execute(

@@ -1,4 +1,4 @@
-"""Scenario F52 of the design, and what else limits that ask promise: parked, decided, passed once or widened."""
+"""Scenario F52 of the design, and the rest of what limits that ask promise: parked, decided, passed once."""
 
 from __future__ import annotations
 

@@ -171,4 +171,4 @@ def test_a_service_has_its_ledger_verified(stack: StackUnderTest, organization: 
         "TALLYBASE_ORGANIZATION_ID": str(organization.organization_id),
     }
     findings = printed(runner(service, stack)("doctor", "--json"))
-    assert findings[-1] == {"check": "ledger", "state": "ok", "message": "all invariants hold", "fix": ""}
+    assert {"check": "ledger", "state": "ok", "message": "all invariants hold", "fix": ""} in findings
