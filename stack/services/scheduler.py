@@ -1,4 +1,4 @@
-"""Calls `billing.run_due_jobs()` each minute, as pg_cron does on a hosted project, and the workers that are due."""
+"""Calls `billing.run_due_jobs()` each minute, as pg_cron does when hosted, and the workers that are due."""
 
 from __future__ import annotations
 

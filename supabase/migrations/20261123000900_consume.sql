@@ -110,6 +110,7 @@ declare
   v_is_stale boolean;
   v_available numeric;
   v_left numeric := p_quote.amount;
+  v_free numeric;
   v_take numeric;
   v_debt numeric;
   v_head_grant_id uuid;
@@ -173,20 +174,21 @@ begin
     v_grant_ids := null;
     v_grant_amounts := null;
   else
-    v_tail := billing_private.write_back_head(v_tail);
-    -- Decide before anything is taken: walk the grants, remember what each would pay, stop at the first that has something left.
+    -- Decide before anything is written: walk the grants, remember what each would pay, stop at the first that has something left. A refusal
+    -- inside a batch leaves the head as the tail names it.
     for v_grant in
       select g.* from billing_private.burn_down(p_spender.organization_id, p_spender.department_id, p_request.agent_type) as g
     loop
-      v_take := least(v_grant.remaining - v_grant.held, v_left);
+      v_free := case when v_grant.id = v_tail.head_grant_id then v_tail.head_available else v_grant.remaining - v_grant.held end;
+      v_take := least(v_free, v_left);
       if v_take > 0 then
         v_grant_ids := v_grant_ids || v_grant.id;
         v_grant_amounts := v_grant_amounts || -v_take;
         v_left := v_left - v_take;
       end if;
-      if v_grant.remaining - v_grant.held > v_take then
+      if v_free > v_take then
         v_head_grant_id := v_grant.id;
-        v_head_available := v_grant.remaining - v_grant.held - v_take;
+        v_head_available := v_free - v_take;
         exit;
       end if;
     end loop;
@@ -205,6 +207,7 @@ begin
         p_spender.organization_id, p_quote.amount, v_available, v_tail.balance_after, v_tail.held_after);
     end if;
     v_debt := v_debt + v_left;
+    v_tail := billing_private.write_back_head(v_tail);
     update billing_private.credit_grant_lots as g
     set
       remaining = g.remaining + a.amount,

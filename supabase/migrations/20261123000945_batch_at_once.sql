@@ -64,11 +64,11 @@ begin
     select
       i.place, i.event ->> 'agent_type' as agent_type, i.event ->> 'action' as action, i.event ->> 'run_id' as run_id,
       i.event ->> 'idempotency_key' as idempotency_key, nullif(nullif(i.event -> 'metadata', 'null'), '{}') as metadata,
-      case when jsonb_typeof(i.event -> 'amount') = 'number' then (i.event ->> 'amount')::numeric end as amount
+      case when i.event ->> 'amount' ~ '^[0-9]{1,14}([.][0-9]{1,30})?$' then (i.event ->> 'amount')::numeric end as amount
     from jsonb_array_elements(p_events) with ordinality as i (event, place)
     where jsonb_typeof(i.event) = 'object'
       and jsonb_strip_nulls(i.event - '{agent_type,action,amount,run_id,idempotency_key,metadata}'::text[]) = '{}'
-      and coalesce(jsonb_typeof(i.event -> 'amount') in ('number', 'null'), true)
+      and coalesce(i.event ->> 'amount' ~ '^[0-9]{1,14}([.][0-9]{1,30})?$', true)
       and coalesce(jsonb_typeof(i.event -> 'metadata') in ('object', 'null'), true)
       and (i.event -> 'metadata' is null or octet_length((i.event -> 'metadata')::text) <= 8192)
       and coalesce(length(i.event ->> 'idempotency_key') between 1 and 255 and i.event ->> 'idempotency_key' !~ '[[:cntrl:]]'

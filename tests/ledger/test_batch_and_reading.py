@@ -227,3 +227,16 @@ def test_a_repeated_batch_is_booked_at_once_and_says_the_same_as_single_spends(s
         "consume_credits_batch", events=twice, organization_id=story.organization_id
     ).accepted()
     assert [result["receipt"]["replayed"] for result in again] == [False, True]
+
+
+def test_a_batch_that_empties_the_wallet_and_goes_on_leaves_the_ledger_whole(story: Story) -> None:
+    first = story.grant(10)
+    events = [{"agent_type": "TestAgent", "action": "test", "amount": 1} for _ in range(12)]
+    results = story.api.call(
+        "consume_credits_batch", events=events, atomic=False, organization_id=story.organization_id
+    ).accepted()
+    assert [result["ok"] for result in results] == [True] * 10 + [False] * 2
+    assert story.api.call("verify_ledger", organization_id=story.organization_id).accepted() == []
+    second = story.grant(5)
+    assert story.consume(2).accepted()["grants"] == [{"grant_id": second, "amount": 2}]
+    assert (story.left(first), story.left(second)) == (0, 3)

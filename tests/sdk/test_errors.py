@@ -68,6 +68,7 @@ def test_every_slug_is_an_exception_of_its_own_and_is_not_retried(
     kind: type[TallybaseError],
 ) -> None:
     route = server.post("/consume_credits").respond(status, json=body(status, slug, details))
+    server.post("/request_approval").respond(403)
     with pytest.raises(TallybaseError) as caught:
         client.consume("A", "b", idempotency_key="k")
     assert type(caught.value) is kind

@@ -26,11 +26,17 @@ test("Stripe's way back names the session, unless the checkout was left", () => 
     kind: "checkout_return",
     organizationId: ID,
     sessionId: "cs_1",
+    isSetup: false,
+  });
+  expect(placeOf(`/billing/return?setup=1&session_id=cs_1`)).toMatchObject({
+    sessionId: "cs_1",
+    isSetup: true,
   });
   expect(placeOf("/billing/return?canceled=1")).toEqual({
     kind: "checkout_return",
     organizationId: null,
     sessionId: null,
+    isSetup: false,
   });
 });
 

@@ -12,6 +12,8 @@ export type Place =
       readonly kind: "checkout_return";
       readonly organizationId: string | null;
       readonly sessionId: string | null;
+      /** A card was to be saved, and nothing bought. */
+      readonly isSetup: boolean;
     }
   | {
       readonly kind: "organization";
@@ -33,7 +35,12 @@ export function placeOf(path: string): Place {
   const query = url.searchParams;
   if (url.pathname === "/billing/return") {
     const sessionId = query.get("canceled") === "1" ? null : query.get("session_id");
-    return { kind: "checkout_return", organizationId: query.get("organization"), sessionId };
+    return {
+      kind: "checkout_return",
+      organizationId: query.get("organization"),
+      sessionId,
+      isSetup: query.get("setup") === "1",
+    };
   }
   const match = ORGANIZATION_PATH.exec(url.pathname);
   if (match?.[1] === undefined) return { kind: "start" };

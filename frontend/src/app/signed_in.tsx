@@ -2,7 +2,7 @@
 
 import type { SupabaseClient } from "@supabase/supabase-js";
 import { QueryClientProvider, useQueryClient } from "@tanstack/react-query";
-import { type ReactNode, useEffect, useState } from "react";
+import { type ReactNode, useEffect, useMemo, useState } from "react";
 import { BillingProvider, CheckoutReturn, createQueryClient } from "../billing/index.js";
 import type { AppConfig } from "./config.js";
 import { Header } from "./header.js";
@@ -17,6 +17,7 @@ import {
   useOrganizations,
 } from "./organizations.js";
 import { Loading, Problem } from "./screens.js";
+import { paymentConfirmation } from "./stripe.js";
 
 export interface SignedInProps {
   config: AppConfig;
@@ -115,6 +116,10 @@ function Organization({ config, client, userId, place, organization }: Organizat
   useEffect(() => {
     if (place.kind === "start") navigate(organizationPath(organizationId, "billing"), true);
   }, [place.kind, organizationId]);
+  const confirmPayment = useMemo(
+    () => paymentConfirmation(config.stripePublishableKey),
+    [config.stripePublishableKey],
+  );
   const toBilling = () => navigate(organizationPath(organizationId, "billing"));
   return (
     <BillingProvider
@@ -124,12 +129,13 @@ function Organization({ config, client, userId, place, organization }: Organizat
       workersUrl={config.workersUrl}
       checkoutReturnUrl={`${window.location.origin}/billing/return?organization=${organizationId}`}
       queryClient={useQueryClient()}
+      {...(confirmPayment === undefined ? {} : { confirmPayment })}
     >
       <h1 className="mb-3 text-xl font-semibold tracking-tight [overflow-wrap:anywhere]">
         {organization.name}
       </h1>
       {place.kind === "checkout_return" ? (
-        <CheckoutReturn sessionId={place.sessionId} onBack={toBilling} />
+        <CheckoutReturn sessionId={place.sessionId} isSetup={place.isSetup} onBack={toBilling} />
       ) : (
         <OrganizationSettings organization={organization} place={place} />
       )}

@@ -7,6 +7,16 @@ import { createFormatters, type Formatters } from "./format.js";
 import { LiveUpdates } from "./live.js";
 import { english, type Messages } from "./messages.js";
 
+/** A payment that the person's bank wants confirmed. */
+export interface PaymentToConfirm {
+  readonly clientSecret: string;
+  /** Stripe's id of the card. */
+  readonly paymentMethodId: string;
+}
+
+/** Lets the bank ask the person, by Stripe.js; done when it has an answer, whichever. */
+export type ConfirmPayment = (payment: PaymentToConfirm) => Promise<void>;
+
 /** Shared by all hooks and components below a `BillingProvider`. */
 export interface BillingContextValue {
   readonly client: HostClient;
@@ -15,6 +25,7 @@ export interface BillingContextValue {
   readonly userId: string;
   readonly workersUrl: string;
   readonly checkoutReturnUrl: string | undefined;
+  readonly confirmPayment: ConfirmPayment | undefined;
   readonly messages: Messages;
   readonly format: Formatters;
   readonly getAccessToken: () => Promise<string | null>;
@@ -33,6 +44,8 @@ export interface BillingProviderProps {
   workersUrl: string;
   /** Where Stripe sends people back to: an address on the front end's origin that shows `CheckoutReturn`. */
   checkoutReturnUrl?: string;
+  /** Confirms a payment with Stripe.js, which the host loads; without it people are told to buy by hand. */
+  confirmPayment?: ConfirmPayment;
   /** BCP 47 tag; the browser's language by default. */
   locale?: string;
   /** IANA zone for times; the browser's by default. */
@@ -49,7 +62,7 @@ export interface BillingProviderProps {
 /** Gives billing components their organization, client, texts and live updates. */
 export function BillingProvider(props: BillingProviderProps): ReactNode {
   const { client, organizationId, userId, workersUrl, checkoutReturnUrl, locale } = props;
-  const { timeZone, messages, getAccessToken } = props;
+  const { timeZone, messages, getAccessToken, confirmPayment } = props;
   const [ownQueryClient] = useState(createQueryClient);
   const value = useMemo<BillingContextValue>(
     () => ({
@@ -59,6 +72,7 @@ export function BillingProvider(props: BillingProviderProps): ReactNode {
       userId,
       workersUrl,
       checkoutReturnUrl,
+      confirmPayment,
       messages: messages ?? english,
       format: createFormatters(locale ?? navigator.language, timeZone),
       getAccessToken: getAccessToken ?? (() => sessionToken(client)),
@@ -69,6 +83,7 @@ export function BillingProvider(props: BillingProviderProps): ReactNode {
       userId,
       workersUrl,
       checkoutReturnUrl,
+      confirmPayment,
       locale,
       timeZone,
       messages,

@@ -77,16 +77,48 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
-                },"auto_topups": {
+                },"auto_topup_attempts": {
                   Row: {
-                    "consecutive_declines": number,"consented_at": string | null,"consented_by": string | null,"currency": string,"is_enabled": boolean,"monthly_cap": number | null,"organization_id": string,"paused_reason": string | null,"target_balance": number | null,"threshold": number,"topup_amount": number | null,"updated_at": string
+                    "amount": number,"available_before": number,"called_at": string | null,"calls": number,"created_at": string,"credit_expiry": string | null,"credits": number,"currency": string,"failure_code": string | null,"failure_message": string | null,"grant_id": string | null,"id": string,"livemode": boolean,"organization_id": string,"package_id": string,"payment_id": string | null,"recorded_at": string,"status": string,"stripe_customer_id": string,"stripe_fetched_at": string | null,"stripe_payment_intent_id": string | null,"stripe_payment_method_id": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "consecutive_declines"?: number,"consented_at"?: string | null,"consented_by"?: string | null,"currency"?: string,"is_enabled"?: boolean,"monthly_cap"?: number | null,"organization_id": string,"paused_reason"?: string | null,"target_balance"?: number | null,"threshold"?: number,"topup_amount"?: number | null,"updated_at"?: string
+                    "amount": number,"available_before": number,"called_at"?: string | null,"calls"?: number,"created_at": string,"credit_expiry"?: string | null,"credits": number,"currency": string,"failure_code"?: string | null,"failure_message"?: string | null,"grant_id"?: string | null,"id"?: string,"livemode": boolean,"organization_id": string,"package_id": string,"payment_id"?: string | null,"recorded_at"?: string,"status"?: string,"stripe_customer_id": string,"stripe_fetched_at"?: string | null,"stripe_payment_intent_id"?: string | null,"stripe_payment_method_id": string
                   }
                   Update: {
-                    "consecutive_declines"?: number,"consented_at"?: string | null,"consented_by"?: string | null,"currency"?: string,"is_enabled"?: boolean,"monthly_cap"?: number | null,"organization_id"?: string,"paused_reason"?: string | null,"target_balance"?: number | null,"threshold"?: number,"topup_amount"?: number | null,"updated_at"?: string
+                    "amount"?: number,"available_before"?: number,"called_at"?: string | null,"calls"?: number,"created_at"?: string,"credit_expiry"?: string | null,"credits"?: number,"currency"?: string,"failure_code"?: string | null,"failure_message"?: string | null,"grant_id"?: string | null,"id"?: string,"livemode"?: boolean,"organization_id"?: string,"package_id"?: string,"payment_id"?: string | null,"recorded_at"?: string,"status"?: string,"stripe_customer_id"?: string,"stripe_fetched_at"?: string | null,"stripe_payment_intent_id"?: string | null,"stripe_payment_method_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "auto_topup_attempts_organization_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "credit_balances"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "auto_topup_attempts_organization_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "organizations"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "auto_topup_attempts_package_fkey"
+      columns: ["package_id"]
+isOneToOne: false
+      referencedRelation: "credit_packages"
+      referencedColumns: ["id"]
+    }
+                  ]
+                },"auto_topups": {
+                  Row: {
+                    "consecutive_declines": number,"consent_text": string | null,"consented_at": string | null,"consented_by": string | null,"cooldown": string,"currency": string,"is_enabled": boolean,"monthly_cap": number | null,"organization_id": string,"package_id": string | null,"paused_reason": string | null,"target_balance": number | null,"threshold": number,"topup_amount": number | null,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "consecutive_declines"?: number,"consent_text"?: string | null,"consented_at"?: string | null,"consented_by"?: string | null,"cooldown"?: string,"currency"?: string,"is_enabled"?: boolean,"monthly_cap"?: number | null,"organization_id": string,"package_id"?: string | null,"paused_reason"?: string | null,"target_balance"?: number | null,"threshold"?: number,"topup_amount"?: number | null,"updated_at"?: string
+                  }
+                  Update: {
+                    "consecutive_declines"?: number,"consent_text"?: string | null,"consented_at"?: string | null,"consented_by"?: string | null,"cooldown"?: string,"currency"?: string,"is_enabled"?: boolean,"monthly_cap"?: number | null,"organization_id"?: string,"package_id"?: string | null,"paused_reason"?: string | null,"target_balance"?: number | null,"threshold"?: number,"topup_amount"?: number | null,"updated_at"?: string
                   }
                   Relationships: [
                     {
@@ -101,18 +133,24 @@ isOneToOne: true
 isOneToOne: true
       referencedRelation: "organizations"
       referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "auto_topups_package_fkey"
+      columns: ["package_id"]
+isOneToOne: false
+      referencedRelation: "credit_packages"
+      referencedColumns: ["id"]
     }
                   ]
                 },"checkout_sessions": {
                   Row: {
-                    "attempts": number,"cancel_url": string | null,"completed_at": string | null,"created_at": string,"created_by": string | null,"credit_expiry": string | null,"credits": number | null,"currency": string | null,"error": string | null,"expires_at": string | null,"id": string,"livemode": boolean,"mode": string,"name": string,"organization_id": string,"package_id": string | null,"plan_id": string | null,"status": string,"stripe_fetched_at": string | null,"stripe_session_id": string | null,"success_url": string | null,"ui_mode": string,"unit_amount": number | null,"updated_at": string,"url": string | null
+                    "attempts": number,"cancel_url": string | null,"completed_at": string | null,"created_at": string,"created_by": string | null,"credit_expiry": string | null,"credits": number | null,"currency": string | null,"error": string | null,"expires_at": string | null,"id": string,"livemode": boolean,"mode": string,"name": string,"organization_id": string,"package_id": string | null,"plan_id": string | null,"status": string,"stripe_fetched_at": string | null,"stripe_session_id": string | null,"stripe_subscription_id": string | null,"success_url": string | null,"trial_days": number,"ui_mode": string,"unit_amount": number | null,"updated_at": string,"url": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "attempts"?: number,"cancel_url"?: string | null,"completed_at"?: string | null,"created_at"?: string,"created_by"?: string | null,"credit_expiry"?: string | null,"credits"?: number | null,"currency"?: string | null,"error"?: string | null,"expires_at"?: string | null,"id"?: string,"livemode"?: boolean,"mode": string,"name": string,"organization_id": string,"package_id"?: string | null,"plan_id"?: string | null,"status"?: string,"stripe_fetched_at"?: string | null,"stripe_session_id"?: string | null,"success_url"?: string | null,"ui_mode"?: string,"unit_amount"?: number | null,"updated_at"?: string,"url"?: string | null
+                    "attempts"?: number,"cancel_url"?: string | null,"completed_at"?: string | null,"created_at"?: string,"created_by"?: string | null,"credit_expiry"?: string | null,"credits"?: number | null,"currency"?: string | null,"error"?: string | null,"expires_at"?: string | null,"id"?: string,"livemode"?: boolean,"mode": string,"name": string,"organization_id": string,"package_id"?: string | null,"plan_id"?: string | null,"status"?: string,"stripe_fetched_at"?: string | null,"stripe_session_id"?: string | null,"stripe_subscription_id"?: string | null,"success_url"?: string | null,"trial_days"?: number,"ui_mode"?: string,"unit_amount"?: number | null,"updated_at"?: string,"url"?: string | null
                   }
                   Update: {
-                    "attempts"?: number,"cancel_url"?: string | null,"completed_at"?: string | null,"created_at"?: string,"created_by"?: string | null,"credit_expiry"?: string | null,"credits"?: number | null,"currency"?: string | null,"error"?: string | null,"expires_at"?: string | null,"id"?: string,"livemode"?: boolean,"mode"?: string,"name"?: string,"organization_id"?: string,"package_id"?: string | null,"plan_id"?: string | null,"status"?: string,"stripe_fetched_at"?: string | null,"stripe_session_id"?: string | null,"success_url"?: string | null,"ui_mode"?: string,"unit_amount"?: number | null,"updated_at"?: string,"url"?: string | null
+                    "attempts"?: number,"cancel_url"?: string | null,"completed_at"?: string | null,"created_at"?: string,"created_by"?: string | null,"credit_expiry"?: string | null,"credits"?: number | null,"currency"?: string | null,"error"?: string | null,"expires_at"?: string | null,"id"?: string,"livemode"?: boolean,"mode"?: string,"name"?: string,"organization_id"?: string,"package_id"?: string | null,"plan_id"?: string | null,"status"?: string,"stripe_fetched_at"?: string | null,"stripe_session_id"?: string | null,"stripe_subscription_id"?: string | null,"success_url"?: string | null,"trial_days"?: number,"ui_mode"?: string,"unit_amount"?: number | null,"updated_at"?: string,"url"?: string | null
                   }
                   Relationships: [
                     {
@@ -143,14 +181,14 @@ isOneToOne: false
                   ]
                 },"credit_approvals": {
                   Row: {
-                    "action": string,"additional": number | null,"agent_key_id": string | null,"agent_type": string,"created_at": string,"department_id": string | null,"id": string,"idempotency_key": string | null,"limit_id": string,"organization_id": string,"required": number,"resolved_at": string | null,"resolved_by": string | null,"run_id": string | null,"status": string,"user_id": string | null,"window_start": string
+                    "action": string | null,"additional": number | null,"agent_key_id": string | null,"agent_type": string | null,"created_at": string,"department_id": string | null,"id": string,"idempotency_key": string | null,"limit_id": string,"organization_id": string,"required": number | null,"resolved_at": string | null,"resolved_by": string | null,"run_id": string | null,"status": string,"user_id": string | null,"window_start": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "action": string,"additional"?: number | null,"agent_key_id"?: string | null,"agent_type": string,"created_at": string,"department_id"?: string | null,"id"?: string,"idempotency_key"?: string | null,"limit_id": string,"organization_id": string,"required": number,"resolved_at"?: string | null,"resolved_by"?: string | null,"run_id"?: string | null,"status"?: string,"user_id"?: string | null,"window_start": string
+                    "action"?: string | null,"additional"?: number | null,"agent_key_id"?: string | null,"agent_type"?: string | null,"created_at": string,"department_id"?: string | null,"id"?: string,"idempotency_key"?: string | null,"limit_id": string,"organization_id": string,"required"?: number | null,"resolved_at"?: string | null,"resolved_by"?: string | null,"run_id"?: string | null,"status"?: string,"user_id"?: string | null,"window_start": string
                   }
                   Update: {
-                    "action"?: string,"additional"?: number | null,"agent_key_id"?: string | null,"agent_type"?: string,"created_at"?: string,"department_id"?: string | null,"id"?: string,"idempotency_key"?: string | null,"limit_id"?: string,"organization_id"?: string,"required"?: number,"resolved_at"?: string | null,"resolved_by"?: string | null,"run_id"?: string | null,"status"?: string,"user_id"?: string | null,"window_start"?: string
+                    "action"?: string | null,"additional"?: number | null,"agent_key_id"?: string | null,"agent_type"?: string | null,"created_at"?: string,"department_id"?: string | null,"id"?: string,"idempotency_key"?: string | null,"limit_id"?: string,"organization_id"?: string,"required"?: number | null,"resolved_at"?: string | null,"resolved_by"?: string | null,"run_id"?: string | null,"status"?: string,"user_id"?: string | null,"window_start"?: string
                   }
                   Relationships: [
                     {
@@ -195,14 +233,14 @@ isOneToOne: false
                   ]
                 },"credit_limits": {
                   Row: {
-                    "alert_at": (number)[],"amount": number,"created_at": string,"id": string,"limit_window": string,"mode": string,"organization_id": string,"subject_id": string,"subject_type": string,"timezone": string,"updated_at": string
+                    "alert_at": (number)[],"amount": number,"counted_from": string | null,"created_at": string,"id": string,"limit_window": string,"mode": string,"organization_id": string,"subject_id": string,"subject_type": string,"timezone": string,"updated_at": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "alert_at"?: (number)[],"amount": number,"created_at"?: string,"id"?: string,"limit_window": string,"mode"?: string,"organization_id": string,"subject_id": string,"subject_type": string,"timezone"?: string,"updated_at"?: string
+                    "alert_at"?: (number)[],"amount": number,"counted_from"?: string | null,"created_at"?: string,"id"?: string,"limit_window": string,"mode"?: string,"organization_id": string,"subject_id": string,"subject_type": string,"timezone"?: string,"updated_at"?: string
                   }
                   Update: {
-                    "alert_at"?: (number)[],"amount"?: number,"created_at"?: string,"id"?: string,"limit_window"?: string,"mode"?: string,"organization_id"?: string,"subject_id"?: string,"subject_type"?: string,"timezone"?: string,"updated_at"?: string
+                    "alert_at"?: (number)[],"amount"?: number,"counted_from"?: string | null,"created_at"?: string,"id"?: string,"limit_window"?: string,"mode"?: string,"organization_id"?: string,"subject_id"?: string,"subject_type"?: string,"timezone"?: string,"updated_at"?: string
                   }
                   Relationships: [
                     {
@@ -249,14 +287,14 @@ isOneToOne: false
                   ]
                 },"credit_usage_daily": {
                   Row: {
-                    "action": string,"agent_key_id": string | null,"agent_type": string,"amount": number,"consumption_count": number,"department_id": string | null,"model": string | null,"organization_id": string,"usage_date": string,"user_id": string | null
+                    "action": string,"agent_key_id": string | null,"agent_type": string,"amount": number,"consumption_count": number,"department_id": string | null,"hour_amounts": (number)[],"hour_counts": (number)[],"hours": (number)[],"model": string | null,"organization_id": string,"usage_date": string,"user_id": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "action": string,"agent_key_id"?: string | null,"agent_type": string,"amount": number,"consumption_count": number,"department_id"?: string | null,"model"?: string | null,"organization_id": string,"usage_date": string,"user_id"?: string | null
+                    "action": string,"agent_key_id"?: string | null,"agent_type": string,"amount": number,"consumption_count": number,"department_id"?: string | null,"hour_amounts"?: (number)[],"hour_counts"?: (number)[],"hours"?: (number)[],"model"?: string | null,"organization_id": string,"usage_date": string,"user_id"?: string | null
                   }
                   Update: {
-                    "action"?: string,"agent_key_id"?: string | null,"agent_type"?: string,"amount"?: number,"consumption_count"?: number,"department_id"?: string | null,"model"?: string | null,"organization_id"?: string,"usage_date"?: string,"user_id"?: string | null
+                    "action"?: string,"agent_key_id"?: string | null,"agent_type"?: string,"amount"?: number,"consumption_count"?: number,"department_id"?: string | null,"hour_amounts"?: (number)[],"hour_counts"?: (number)[],"hours"?: (number)[],"model"?: string | null,"organization_id"?: string,"usage_date"?: string,"user_id"?: string | null
                   }
                   Relationships: [
                     
@@ -313,6 +351,32 @@ isOneToOne: false
       referencedColumns: ["organization_id"]
     }
                   ]
+                },"disputes": {
+                  Row: {
+                    "amount": number,"created_at": string,"currency": string,"evidence_due_by": string | null,"is_inquiry": boolean,"livemode": boolean,"organization_id": string,"reason": string | null,"restricts": boolean,"status": string,"stripe_dispute_id": string,"stripe_fetched_at": string,"stripe_payment_intent_id": string,"withdrawn": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "amount": number,"created_at": string,"currency": string,"evidence_due_by"?: string | null,"is_inquiry"?: never,"livemode"?: boolean,"organization_id": string,"reason"?: string | null,"restricts": boolean,"status": string,"stripe_dispute_id": string,"stripe_fetched_at": string,"stripe_payment_intent_id": string,"withdrawn": number
+                  }
+                  Update: {
+                    "amount"?: number,"created_at"?: string,"currency"?: string,"evidence_due_by"?: string | null,"is_inquiry"?: never,"livemode"?: boolean,"organization_id"?: string,"reason"?: string | null,"restricts"?: boolean,"status"?: string,"stripe_dispute_id"?: string,"stripe_fetched_at"?: string,"stripe_payment_intent_id"?: string,"withdrawn"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "disputes_organization_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "credit_balances"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "disputes_organization_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "organizations"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
                 },"invitations": {
                   Row: {
                     "accepted_at": string | null,"created_at": string,"department_id": string | null,"email": string,"expires_at": string,"id": string,"invited_by": string | null,"organization_id": string,"revoked_at": string | null,"role": string
@@ -347,14 +411,14 @@ isOneToOne: false
                   ]
                 },"invoices": {
                   Row: {
-                    "amount_due": number,"amount_paid": number,"amount_remaining": number,"billing_reason": string | null,"created_at": string,"currency": string,"due_date": string | null,"hosted_invoice_url": string | null,"id": string,"invoice_pdf": string | null,"livemode": boolean,"number": string | null,"organization_id": string,"paid_at": string | null,"period_end": string | null,"period_start": string | null,"status": string,"stripe_fetched_at": string | null,"stripe_invoice_id": string,"stripe_subscription_id": string | null,"total": number,"updated_at": string
+                    "amount_due": number,"amount_paid": number,"amount_remaining": number,"billing_reason": string | null,"created_at": string,"currency": string,"due_date": string | null,"finalized_at": string | null,"hosted_invoice_url": string | null,"id": string,"invoice_pdf": string | null,"livemode": boolean,"number": string | null,"organization_id": string,"paid_at": string | null,"period_end": string | null,"period_start": string | null,"status": string,"stripe_fetched_at": string | null,"stripe_invoice_id": string,"stripe_subscription_id": string | null,"total": number,"updated_at": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "amount_due": number,"amount_paid"?: number,"amount_remaining"?: number,"billing_reason"?: string | null,"created_at"?: string,"currency": string,"due_date"?: string | null,"hosted_invoice_url"?: string | null,"id"?: string,"invoice_pdf"?: string | null,"livemode"?: boolean,"number"?: string | null,"organization_id": string,"paid_at"?: string | null,"period_end"?: string | null,"period_start"?: string | null,"status": string,"stripe_fetched_at"?: string | null,"stripe_invoice_id": string,"stripe_subscription_id"?: string | null,"total": number,"updated_at"?: string
+                    "amount_due": number,"amount_paid"?: number,"amount_remaining"?: number,"billing_reason"?: string | null,"created_at"?: string,"currency": string,"due_date"?: string | null,"finalized_at"?: string | null,"hosted_invoice_url"?: string | null,"id"?: string,"invoice_pdf"?: string | null,"livemode"?: boolean,"number"?: string | null,"organization_id": string,"paid_at"?: string | null,"period_end"?: string | null,"period_start"?: string | null,"status": string,"stripe_fetched_at"?: string | null,"stripe_invoice_id": string,"stripe_subscription_id"?: string | null,"total": number,"updated_at"?: string
                   }
                   Update: {
-                    "amount_due"?: number,"amount_paid"?: number,"amount_remaining"?: number,"billing_reason"?: string | null,"created_at"?: string,"currency"?: string,"due_date"?: string | null,"hosted_invoice_url"?: string | null,"id"?: string,"invoice_pdf"?: string | null,"livemode"?: boolean,"number"?: string | null,"organization_id"?: string,"paid_at"?: string | null,"period_end"?: string | null,"period_start"?: string | null,"status"?: string,"stripe_fetched_at"?: string | null,"stripe_invoice_id"?: string,"stripe_subscription_id"?: string | null,"total"?: number,"updated_at"?: string
+                    "amount_due"?: number,"amount_paid"?: number,"amount_remaining"?: number,"billing_reason"?: string | null,"created_at"?: string,"currency"?: string,"due_date"?: string | null,"finalized_at"?: string | null,"hosted_invoice_url"?: string | null,"id"?: string,"invoice_pdf"?: string | null,"livemode"?: boolean,"number"?: string | null,"organization_id"?: string,"paid_at"?: string | null,"period_end"?: string | null,"period_start"?: string | null,"status"?: string,"stripe_fetched_at"?: string | null,"stripe_invoice_id"?: string,"stripe_subscription_id"?: string | null,"total"?: number,"updated_at"?: string
                   }
                   Relationships: [
                     {
@@ -457,14 +521,14 @@ isOneToOne: false
                   ]
                 },"organizations": {
                   Row: {
-                    "created_at": string,"id": string,"ledger_number": number,"name": string,"organization_id": string,"over_capture_policy": string,"overdraft_limit": number,"restricted_reason": string | null,"test_clock": string | null
+                    "created_at": string,"id": string,"ledger_number": number,"name": string,"organization_id": string,"over_capture_policy": string,"overdraft_limit": number,"restricted_from": string | null,"restricted_reason": string | null,"revision": number,"test_clock": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "created_at"?: string,"id"?: never,"ledger_number"?: number,"name": string,"organization_id"?: string,"over_capture_policy"?: string,"overdraft_limit"?: number,"restricted_reason"?: string | null,"test_clock"?: string | null
+                    "created_at"?: string,"id"?: never,"ledger_number"?: number,"name": string,"organization_id"?: string,"over_capture_policy"?: string,"overdraft_limit"?: number,"restricted_from"?: string | null,"restricted_reason"?: string | null,"revision"?: number,"test_clock"?: string | null
                   }
                   Update: {
-                    "created_at"?: string,"id"?: never,"ledger_number"?: number,"name"?: string,"organization_id"?: string,"over_capture_policy"?: string,"overdraft_limit"?: number,"restricted_reason"?: string | null,"test_clock"?: string | null
+                    "created_at"?: string,"id"?: never,"ledger_number"?: number,"name"?: string,"organization_id"?: string,"over_capture_policy"?: string,"overdraft_limit"?: number,"restricted_from"?: string | null,"restricted_reason"?: string | null,"revision"?: number,"test_clock"?: string | null
                   }
                   Relationships: [
                     
@@ -521,6 +585,58 @@ isOneToOne: false
       referencedColumns: ["organization_id"]
     }
                   ]
+                },"reconciliation_reports": {
+                  Row: {
+                    "first_seen_at": string,"kind": string,"last_seen_at": string,"livemode": boolean,"organization_id": string,"ours": Json | null,"problem": string,"settled_at": string | null,"stripe_object_id": string,"stripes": NonNullable<Json>
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "first_seen_at"?: string,"kind": string,"last_seen_at"?: string,"livemode": boolean,"organization_id": string,"ours"?: Json | null,"problem": string,"settled_at"?: string | null,"stripe_object_id": string,"stripes": NonNullable<Json>
+                  }
+                  Update: {
+                    "first_seen_at"?: string,"kind"?: string,"last_seen_at"?: string,"livemode"?: boolean,"organization_id"?: string,"ours"?: Json | null,"problem"?: string,"settled_at"?: string | null,"stripe_object_id"?: string,"stripes"?: NonNullable<Json>
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "reconciliation_reports_organization_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "credit_balances"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "reconciliation_reports_organization_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "organizations"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
+                },"refunds": {
+                  Row: {
+                    "amount": number,"created_at": string,"currency": string,"failure_reason": string | null,"livemode": boolean,"organization_id": string,"reason": string | null,"status": string,"stripe_fetched_at": string,"stripe_payment_intent_id": string,"stripe_refund_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "amount": number,"created_at": string,"currency": string,"failure_reason"?: string | null,"livemode"?: boolean,"organization_id": string,"reason"?: string | null,"status": string,"stripe_fetched_at": string,"stripe_payment_intent_id": string,"stripe_refund_id": string
+                  }
+                  Update: {
+                    "amount"?: number,"created_at"?: string,"currency"?: string,"failure_reason"?: string | null,"livemode"?: boolean,"organization_id"?: string,"reason"?: string | null,"status"?: string,"stripe_fetched_at"?: string,"stripe_payment_intent_id"?: string,"stripe_refund_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "refunds_organization_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "credit_balances"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "refunds_organization_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "organizations"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
                 },"subscription_plans": {
                   Row: {
                     "billing_interval": string,"created_at": string,"credit_expiry": string | null,"credits_per_period": number,"currency": string,"description": string,"features": NonNullable<Json>,"grace_days": number,"id": string,"is_active": boolean,"key": string,"name": string,"rollover_cap": number | null,"rollover_share": number | null,"sort_order": number,"trial_credits": number,"trial_days": number,"unit_amount": number
@@ -537,17 +653,23 @@ isOneToOne: false
                   ]
                 },"subscriptions": {
                   Row: {
-                    "anchor_at": string | null,"cancel_at": string | null,"cancel_at_period_end": boolean,"canceled_at": string | null,"created_at": string,"currency": string | null,"current_period_end": string | null,"current_period_start": string | null,"ended_at": string | null,"id": string,"livemode": boolean,"organization_id": string,"plan_id": string | null,"quantity": number,"status": string,"stripe_fetched_at": string | null,"stripe_subscription_id": string | null,"trial_end": string | null,"trial_start": string | null,"unit_amount": number | null,"updated_at": string
+                    "anchor_at": string | null,"billing_interval": string | null,"cancel_at": string | null,"cancel_at_period_end": boolean,"canceled_at": string | null,"created_at": string,"currency": string | null,"current_period_end": string | null,"current_period_start": string | null,"ended_at": string | null,"ends_at": string | null,"id": string,"livemode": boolean,"next_plan_id": string | null,"organization_id": string,"past_due_since": string | null,"pause_behavior": string | null,"pause_resumes_at": string | null,"period_number": number | null,"plan_id": string | null,"quantity": number,"status": string,"stripe_customer_id": string | null,"stripe_fetched_at": string | null,"stripe_price_id": string | null,"stripe_subscription_id": string | null,"timezone": string | null,"trial_end": string | null,"trial_start": string | null,"unit_amount": number | null,"updated_at": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "anchor_at"?: string | null,"cancel_at"?: string | null,"cancel_at_period_end"?: boolean,"canceled_at"?: string | null,"created_at"?: string,"currency"?: string | null,"current_period_end"?: string | null,"current_period_start"?: string | null,"ended_at"?: string | null,"id"?: string,"livemode"?: boolean,"organization_id": string,"plan_id"?: string | null,"quantity"?: number,"status": string,"stripe_fetched_at"?: string | null,"stripe_subscription_id"?: string | null,"trial_end"?: string | null,"trial_start"?: string | null,"unit_amount"?: number | null,"updated_at"?: string
+                    "anchor_at"?: string | null,"billing_interval"?: string | null,"cancel_at"?: string | null,"cancel_at_period_end"?: boolean,"canceled_at"?: string | null,"created_at"?: string,"currency"?: string | null,"current_period_end"?: string | null,"current_period_start"?: string | null,"ended_at"?: string | null,"ends_at"?: string | null,"id"?: string,"livemode"?: boolean,"next_plan_id"?: string | null,"organization_id": string,"past_due_since"?: string | null,"pause_behavior"?: string | null,"pause_resumes_at"?: string | null,"period_number"?: number | null,"plan_id"?: string | null,"quantity"?: number,"status": string,"stripe_customer_id"?: string | null,"stripe_fetched_at"?: string | null,"stripe_price_id"?: string | null,"stripe_subscription_id"?: string | null,"timezone"?: string | null,"trial_end"?: string | null,"trial_start"?: string | null,"unit_amount"?: number | null,"updated_at"?: string
                   }
                   Update: {
-                    "anchor_at"?: string | null,"cancel_at"?: string | null,"cancel_at_period_end"?: boolean,"canceled_at"?: string | null,"created_at"?: string,"currency"?: string | null,"current_period_end"?: string | null,"current_period_start"?: string | null,"ended_at"?: string | null,"id"?: string,"livemode"?: boolean,"organization_id"?: string,"plan_id"?: string | null,"quantity"?: number,"status"?: string,"stripe_fetched_at"?: string | null,"stripe_subscription_id"?: string | null,"trial_end"?: string | null,"trial_start"?: string | null,"unit_amount"?: number | null,"updated_at"?: string
+                    "anchor_at"?: string | null,"billing_interval"?: string | null,"cancel_at"?: string | null,"cancel_at_period_end"?: boolean,"canceled_at"?: string | null,"created_at"?: string,"currency"?: string | null,"current_period_end"?: string | null,"current_period_start"?: string | null,"ended_at"?: string | null,"ends_at"?: string | null,"id"?: string,"livemode"?: boolean,"next_plan_id"?: string | null,"organization_id"?: string,"past_due_since"?: string | null,"pause_behavior"?: string | null,"pause_resumes_at"?: string | null,"period_number"?: number | null,"plan_id"?: string | null,"quantity"?: number,"status"?: string,"stripe_customer_id"?: string | null,"stripe_fetched_at"?: string | null,"stripe_price_id"?: string | null,"stripe_subscription_id"?: string | null,"timezone"?: string | null,"trial_end"?: string | null,"trial_start"?: string | null,"unit_amount"?: number | null,"updated_at"?: string
                   }
                   Relationships: [
                     {
+      foreignKeyName: "subscriptions_next_plan_fkey"
+      columns: ["next_plan_id"]
+isOneToOne: false
+      referencedRelation: "subscription_plans"
+      referencedColumns: ["id"]
+    },{
       foreignKeyName: "subscriptions_organization_fkey"
       columns: ["organization_id"]
 isOneToOne: false
@@ -580,29 +702,11 @@ isOneToOne: false
                   ]
                 },"credit_grants": {
                   Row: {
-                    "activated_at": string | null,"agent_types": (string)[] | null,"amount": number | null,"closed_reason": string | null,"created_at": string,"currency": string | null,"department_id": string | null,"effective_at": string,"expires_at": string | null,"held": number | null,"id": string,"is_open": boolean,"metadata": NonNullable<Json>,"organization_id": string,"parent_grant_id": string | null,"priority": number,"remaining": number | null,"source": string,"source_reference": string,"transaction_id": string | null,"unit_cost": number | null
+                    "activated_at": string | null,"agent_types": (string)[] | null,"amount": number | null,"closed_reason": string | null,"created_at": string | null,"currency": string | null,"department_id": string | null,"effective_at": string | null,"expires_at": string | null,"held": number | null,"id": string | null,"is_open": boolean | null,"metadata": Json | null,"organization_id": string | null,"parent_grant_id": string | null,"period_ends_at": string | null,"period_start": string | null,"priority": number | null,"remaining": number | null,"rollover_cap": number | null,"source": string | null,"source_reference": string | null,"subscription_id": string | null,"transaction_id": string | null,"unit_cost": number | null
                   }
                   ComputedFields: never
                   Relationships: [
-                    {
-      foreignKeyName: "credit_grants_department_fkey"
-      columns: ["organization_id","department_id"]
-isOneToOne: false
-      referencedRelation: "departments"
-      referencedColumns: ["organization_id","id"]
-    },{
-      foreignKeyName: "credit_grants_organization_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "credit_balances"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "credit_grants_organization_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "organizations"
-      referencedColumns: ["organization_id"]
-    }
+                    
                   ]
                 },"credit_usage": {
                   Row: {
@@ -672,7 +776,9 @@ isOneToOne: false
 "organization_id": string,
 "over_capture_policy": string,
 "overdraft_limit": number,
+"restricted_from": string | null,
 "restricted_reason": string | null,
+"revision": number,
 "test_clock": string | null
             }
                           SetofOptions: {
@@ -684,6 +790,54 @@ isOneToOne: false
 "attach_checkout_session":
 { Args: { "checkout_session_id": string,"expires_at": string,"organization_id": string,"stripe_session_id": string,"url": string }; Returns: string
                            },
+"begin_auto_topup":
+{ Args: { "livemode": boolean,"organization_id": string }; Returns: Database["billing"]['CompositeTypes']["auto_topup_call"]
+                          SetofOptions: {
+        from: "*"
+        to: "auto_topup_call"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"cancel_free_subscription":
+{ Args: { "at_period_end"?: boolean,"organization_id": string }; Returns: {
+              "anchor_at": string | null,
+"billing_interval": string | null,
+"cancel_at": string | null,
+"cancel_at_period_end": boolean,
+"canceled_at": string | null,
+"created_at": string,
+"currency": string | null,
+"current_period_end": string | null,
+"current_period_start": string | null,
+"ended_at": string | null,
+"ends_at": string | null,
+"id": string,
+"livemode": boolean,
+"next_plan_id": string | null,
+"organization_id": string,
+"past_due_since": string | null,
+"pause_behavior": string | null,
+"pause_resumes_at": string | null,
+"period_number": number | null,
+"plan_id": string | null,
+"quantity": number,
+"status": string,
+"stripe_customer_id": string | null,
+"stripe_fetched_at": string | null,
+"stripe_price_id": string | null,
+"stripe_subscription_id": string | null,
+"timezone": string | null,
+"trial_end": string | null,
+"trial_start": string | null,
+"unit_amount": number | null,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "subscriptions"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "capture_hold":
 { Args: { "amount"?: number,"hold_id": string,"idempotency_key"?: string,"quantities"?: Json }; Returns: Database["billing"]['CompositeTypes']["credit_receipt"]
                           SetofOptions: {
@@ -700,6 +854,15 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"close_platform_alert":
+{ Args: { "alert_id": string }; Returns: undefined
+                           },
+"close_reconciliation":
+{ Args: { "counts": Json,"run_id": string }; Returns: number
+                           },
+"compare_with_stripe":
+{ Args: { "kind": string,"livemode": boolean,"objects": Json }; Returns: number
+                           },
 "consume_credits":
 { Args: { "action": string,"agent_type": string,"amount"?: number,"department_id"?: string,"idempotency_key"?: string,"metadata"?: Json,"organization_id"?: string,"quantities"?: Json,"run_id"?: string }; Returns: Database["billing"]['CompositeTypes']["credit_receipt"]
                           SetofOptions: {
@@ -747,7 +910,9 @@ isOneToOne: false
 "organization_id": string,
 "over_capture_policy": string,
 "overdraft_limit": number,
+"restricted_from": string | null,
 "restricted_reason": string | null,
+"revision": number,
 "test_clock": string | null
             }
                           SetofOptions: {
@@ -764,6 +929,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"due_auto_topups":
+{ Args: { "limit"?: number }; Returns: string[]
+                           },
 "explain_transaction":
 { Args: { "transaction_id": string }; Returns: Database["billing"]['CompositeTypes']["credit_receipt"]
                           SetofOptions: {
@@ -780,6 +948,68 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"fail_auto_topup":
+{ Args: { "attempt_id": string,"code": string,"message": string,"organization_id": string }; Returns: {
+              "amount": number,
+"available_before": number,
+"called_at": string | null,
+"calls": number,
+"created_at": string,
+"credit_expiry": string | null,
+"credits": number,
+"currency": string,
+"failure_code": string | null,
+"failure_message": string | null,
+"grant_id": string | null,
+"id": string,
+"livemode": boolean,
+"organization_id": string,
+"package_id": string,
+"payment_id": string | null,
+"recorded_at": string,
+"status": string,
+"stripe_customer_id": string,
+"stripe_fetched_at": string | null,
+"stripe_payment_intent_id": string | null,
+"stripe_payment_method_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "auto_topup_attempts"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"find_auto_topup_action":
+{ Args: { "organization_id": string,"user_id": string }; Returns: {
+              "amount": number,
+"available_before": number,
+"called_at": string | null,
+"calls": number,
+"created_at": string,
+"credit_expiry": string | null,
+"credits": number,
+"currency": string,
+"failure_code": string | null,
+"failure_message": string | null,
+"grant_id": string | null,
+"id": string,
+"livemode": boolean,
+"organization_id": string,
+"package_id": string,
+"payment_id": string | null,
+"recorded_at": string,
+"status": string,
+"stripe_customer_id": string,
+"stripe_fetched_at": string | null,
+"stripe_payment_intent_id": string | null,
+"stripe_payment_method_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "auto_topup_attempts"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "find_checkout":
 { Args: { "stripe_session_id": string,"user_id": string }; Returns: Database["billing"]['CompositeTypes']["checkout_outcome"]
                           SetofOptions: {
@@ -788,6 +1018,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"find_payment_method":
+{ Args: { "organization_id": string,"payment_method_id": string,"user_id": string }; Returns: string
+                           },
 "forget_customer":
 { Args: { "stripe_customer_id": string }; Returns: string
                            },
@@ -812,6 +1045,14 @@ isOneToOne: false
               "amount": number,"consumption_count": number,"group_key": string,"is_other": boolean
             }[]
                            },
+"get_usage_forecast":
+{ Args: { "organization_id": string }; Returns: Database["billing"]['CompositeTypes']["usage_forecast"]
+                          SetofOptions: {
+        from: "*"
+        to: "usage_forecast"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "get_usage_timeseries":
 { Args: { "bucket"?: string,"from": string,"group_by"?: string,"organization_id": string,"timezone"?: string,"to": string }; Returns: {
               "amount": number,"bucket_start": string,"consumption_count": number,"group_key": string
@@ -830,6 +1071,14 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "grant_batch"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"grant_trial":
+{ Args: { "amount": number,"card_fingerprint"?: string,"ends_at": string,"organization_id": string,"reference": string,"subscription_id"?: string }; Returns: Database["billing"]['CompositeTypes']["trial_grant"]
+                          SetofOptions: {
+        from: "*"
+        to: "trial_grant"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -863,6 +1112,41 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"list_catalogue":
+{ Args: { "livemode": boolean }; Returns: Database["billing"]['CompositeTypes']["catalogue_entry"][]
+                          SetofOptions: {
+        from: "*"
+        to: "catalogue_entry"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"list_platform_alerts":
+{ Args: { "include_resolved"?: boolean }; Returns: Database["billing"]['CompositeTypes']["platform_alert"][]
+                          SetofOptions: {
+        from: "*"
+        to: "platform_alert"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"list_reconciliation_reports":
+{ Args: { "limit"?: number,"open"?: boolean }; Returns: {
+              "first_seen_at": string,
+"kind": string,
+"last_seen_at": string,
+"livemode": boolean,
+"organization_id": string,
+"ours": Json | null,
+"problem": string,
+"settled_at": string | null,
+"stripe_object_id": string,
+"stripes": NonNullable<Json>
+            }[]
+                          SetofOptions: {
+        from: "*"
+        to: "reconciliation_reports"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "list_stripe_events":
 { Args: { "limit"?: number,"status"?: string }; Returns: Database["billing"]['CompositeTypes']["stripe_event_summary"][]
                           SetofOptions: {
@@ -871,11 +1155,30 @@ isOneToOne: false
         isOneToOne: false
         isSetofReturn: true
       } },
+"missed_stripe_events":
+{ Args: { "event_ids": (string)[] }; Returns: string[]
+                           },
 "open_customer":
 { Args: { "email": string,"livemode": boolean,"organization_id": string,"user_id": string }; Returns: Database["billing"]['CompositeTypes']["customer_claim"]
                           SetofOptions: {
         from: "*"
         to: "customer_claim"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"open_reconciliation":
+{ Args: { "comparison"?: boolean,"livemode": boolean }; Returns: Database["billing"]['CompositeTypes']["reconciliation_run"]
+                          SetofOptions: {
+        from: "*"
+        to: "reconciliation_run"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"open_subscription":
+{ Args: { "action": string,"organization_id": string,"user_id": string }; Returns: Database["billing"]['CompositeTypes']["subscription_handle"]
+                          SetofOptions: {
+        from: "*"
+        to: "subscription_handle"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -887,11 +1190,58 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"prepare_plan_change":
+{ Args: { "livemode": boolean,"mode": string,"organization_id": string,"plan_id": string,"user_id": string }; Returns: Database["billing"]['CompositeTypes']["plan_change"]
+                          SetofOptions: {
+        from: "*"
+        to: "plan_change"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "process_stripe_event":
 { Args: { "event": Json,"facts": Json,"livemode": boolean }; Returns: Database["billing"]['CompositeTypes']["stripe_event_outcome"]
                           SetofOptions: {
         from: "*"
         to: "stripe_event_outcome"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"rebuild_ledger":
+{ Args: { "organization_id"?: string }; Returns: Database["billing"]['CompositeTypes']["rebuild_result"][]
+                          SetofOptions: {
+        from: "*"
+        to: "rebuild_result"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"record_auto_topup":
+{ Args: { "facts": Json }; Returns: {
+              "amount": number,
+"available_before": number,
+"called_at": string | null,
+"calls": number,
+"created_at": string,
+"credit_expiry": string | null,
+"credits": number,
+"currency": string,
+"failure_code": string | null,
+"failure_message": string | null,
+"grant_id": string | null,
+"id": string,
+"livemode": boolean,
+"organization_id": string,
+"package_id": string,
+"payment_id": string | null,
+"recorded_at": string,
+"status": string,
+"stripe_customer_id": string,
+"stripe_fetched_at": string | null,
+"stripe_payment_intent_id": string | null,
+"stripe_payment_method_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "auto_topup_attempts"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -901,14 +1251,38 @@ isOneToOne: false
 "record_customer":
 { Args: { "email": string,"livemode": boolean,"name": string,"organization_id": string,"stripe_customer_id": string }; Returns: string
                            },
+"record_payment_method":
+{ Args: { "facts": Json,"make_default"?: boolean }; Returns: {
+              "brand": string | null,
+"created_at": string,
+"detached_at": string | null,
+"exp_month": number | null,
+"exp_year": number | null,
+"id": string,
+"is_default": boolean,
+"last4": string | null,
+"organization_id": string,
+"stripe_fetched_at": string | null,
+"stripe_payment_method_id": string,
+"type": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "payment_methods"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "record_stripe_event_failure":
-{ Args: { "error": string,"event": Json,"park_after": number }; Returns: Database["billing"]['CompositeTypes']["stripe_event_outcome"]
+{ Args: { "error": string,"event": Json,"facts"?: Json,"park_after": number }; Returns: Database["billing"]['CompositeTypes']["stripe_event_outcome"]
                           SetofOptions: {
         from: "*"
         to: "stripe_event_outcome"
         isOneToOne: true
         isSetofReturn: false
       } },
+"record_stripe_price":
+{ Args: { "billing_interval": string,"currency": string,"livemode": boolean,"stripe_price_id": string,"stripe_product_id": string,"subject_id": string,"subject_type": string,"unit_amount": number }; Returns: undefined
+                           },
 "redeem_promotion_code":
 { Args: { "code": string,"organization_id": string }; Returns: Database["billing"]['CompositeTypes']["grant_receipt"]
                           SetofOptions: {
@@ -953,6 +1327,66 @@ isOneToOne: false
 "reopen_stripe_event":
 { Args: { "event_id": string }; Returns: Json
                            },
+"replay_stripe_events":
+{ Args: { "event_id"?: string,"status"?: string }; Returns: Database["billing"]['CompositeTypes']["stripe_event_outcome"][]
+                          SetofOptions: {
+        from: "*"
+        to: "stripe_event_outcome"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
+"request_approval":
+{ Args: { "action": string,"agent_type": string,"amount"?: number,"department_id"?: string,"idempotency_key"?: string,"metadata"?: Json,"organization_id"?: string,"quantities"?: Json,"run_id"?: string }; Returns: {
+              "action": string | null,
+"additional": number | null,
+"agent_key_id": string | null,
+"agent_type": string | null,
+"created_at": string,
+"department_id": string | null,
+"id": string,
+"idempotency_key": string | null,
+"limit_id": string,
+"organization_id": string,
+"required": number | null,
+"resolved_at": string | null,
+"resolved_by": string | null,
+"run_id": string | null,
+"status": string,
+"user_id": string | null,
+"window_start": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "credit_approvals"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"resolve_approval":
+{ Args: { "additional"?: number,"approve": boolean,"id": string }; Returns: {
+              "action": string | null,
+"additional": number | null,
+"agent_key_id": string | null,
+"agent_type": string | null,
+"created_at": string,
+"department_id": string | null,
+"id": string,
+"idempotency_key": string | null,
+"limit_id": string,
+"organization_id": string,
+"required": number | null,
+"resolved_at": string | null,
+"resolved_by": string | null,
+"run_id": string | null,
+"status": string,
+"user_id": string | null,
+"window_start": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "credit_approvals"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "revoke_agent_key":
 { Args: { "key_id": string }; Returns: {
               "agent_types": (string)[] | null,
@@ -1011,10 +1445,35 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"set_auto_topup":
+{ Args: { "amount"?: number,"consent"?: string,"enabled": boolean,"monthly_cap"?: number,"organization_id": string,"package_id"?: string,"target"?: number,"threshold"?: number }; Returns: {
+              "consecutive_declines": number,
+"consent_text": string | null,
+"consented_at": string | null,
+"consented_by": string | null,
+"cooldown": string,
+"currency": string,
+"is_enabled": boolean,
+"monthly_cap": number | null,
+"organization_id": string,
+"package_id": string | null,
+"paused_reason": string | null,
+"target_balance": number | null,
+"threshold": number,
+"topup_amount": number | null,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "auto_topups"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "set_credit_limit":
 { Args: { "alert_at"?: (number)[],"amount": number,"mode"?: string,"organization_id"?: string,"subject_id": string,"subject_type": string,"timezone"?: string,"window": string }; Returns: {
               "alert_at": (number)[],
 "amount": number,
+"counted_from": string | null,
 "created_at": string,
 "id": string,
 "limit_window": string,
@@ -1045,6 +1504,86 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"start_free_subscription":
+{ Args: { "anchor"?: string,"organization_id": string,"plan_id"?: string,"plan_key"?: string,"timezone"?: string }; Returns: {
+              "anchor_at": string | null,
+"billing_interval": string | null,
+"cancel_at": string | null,
+"cancel_at_period_end": boolean,
+"canceled_at": string | null,
+"created_at": string,
+"currency": string | null,
+"current_period_end": string | null,
+"current_period_start": string | null,
+"ended_at": string | null,
+"ends_at": string | null,
+"id": string,
+"livemode": boolean,
+"next_plan_id": string | null,
+"organization_id": string,
+"past_due_since": string | null,
+"pause_behavior": string | null,
+"pause_resumes_at": string | null,
+"period_number": number | null,
+"plan_id": string | null,
+"quantity": number,
+"status": string,
+"stripe_customer_id": string | null,
+"stripe_fetched_at": string | null,
+"stripe_price_id": string | null,
+"stripe_subscription_id": string | null,
+"timezone": string | null,
+"trial_end": string | null,
+"trial_start": string | null,
+"unit_amount": number | null,
+"updated_at": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "subscriptions"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"sync_subscription":
+{ Args: { "facts": Json }; Returns: {
+              "anchor_at": string | null,
+"billing_interval": string | null,
+"cancel_at": string | null,
+"cancel_at_period_end": boolean,
+"canceled_at": string | null,
+"created_at": string,
+"currency": string | null,
+"current_period_end": string | null,
+"current_period_start": string | null,
+"ended_at": string | null,
+"ends_at": string | null,
+"id": string,
+"livemode": boolean,
+"next_plan_id": string | null,
+"organization_id": string,
+"past_due_since": string | null,
+"pause_behavior": string | null,
+"pause_resumes_at": string | null,
+"period_number": number | null,
+"plan_id": string | null,
+"quantity": number,
+"status": string,
+"stripe_customer_id": string | null,
+"stripe_fetched_at": string | null,
+"stripe_price_id": string | null,
+"stripe_subscription_id": string | null,
+"timezone": string | null,
+"trial_end": string | null,
+"trial_start": string | null,
+"unit_amount": number | null,
+"updated_at": string
+            }[]
+                          SetofOptions: {
+        from: "*"
+        to: "subscriptions"
+        isOneToOne: false
+        isSetofReturn: true
+      } },
 "transfer_credits":
 { Args: { "amount": number,"from_department_id": string,"idempotency_key": string,"to_department_id": string }; Returns: Database["billing"]['CompositeTypes']["credit_receipt"]
                           SetofOptions: {
@@ -1074,10 +1613,14 @@ isOneToOne: false
             [_ in never]: never
           }
           CompositeTypes: {
-            "checkout_outcome": {
+            "auto_topup_call": {
+                        "step": string | null,"organization_id": string | null,"attempt_id": string | null,"amount": number | null,"currency": string | null,"credits": string | null,"stripe_customer_id": string | null,"stripe_payment_method_id": string | null,"stripe_payment_intent_id": string | null,"must_look_up": boolean | null,"recorded_at": string | null
+                      },"catalogue_entry": {
+                        "subject_type": string | null,"subject_id": string | null,"key": string | null,"name": string | null,"description": string | null,"is_active": boolean | null,"unit_amount": number | null,"currency": string | null,"billing_interval": string | null,"stripe_product_id": string | null,"stripe_price_id": string | null
+                      },"checkout_outcome": {
                         "organization_id": string | null,"checkout_session_id": string | null,"stripe_session_id": string | null,"mode": string | null,"status": string | null,"name": string | null,"credits": string | null,"amount": number | null,"currency": string | null,"payment_id": string | null,"payment_status": string | null,"failure_code": string | null,"failure_message": string | null,"receipt_url": string | null,"grant_id": string | null,"completed_at": string | null
                       },"checkout_preparation": {
-                        "organization_id": string | null,"checkout_session_id": string | null,"is_reused": boolean | null,"status": string | null,"attempts": number | null,"stripe_session_id": string | null,"mode": string | null,"name": string | null,"description": string | null,"unit_amount": number | null,"currency": string | null,"billing_interval": string | null,"stripe_price_id": string | null,"ui_mode": string | null,"success_url": string | null,"cancel_url": string | null,"customer": Database["billing"]['CompositeTypes']["customer_claim"] | null
+                        "organization_id": string | null,"checkout_session_id": string | null,"is_reused": boolean | null,"status": string | null,"attempts": number | null,"stripe_session_id": string | null,"mode": string | null,"name": string | null,"description": string | null,"unit_amount": number | null,"currency": string | null,"billing_interval": string | null,"stripe_price_id": string | null,"plan_id": string | null,"trial_days": number | null,"superseded_session_ids": (string)[] | null,"ui_mode": string | null,"success_url": string | null,"cancel_url": string | null,"customer": Database["billing"]['CompositeTypes']["customer_claim"] | null
                       },"created_agent_key": {
                         "key_id": string | null,"key": string | null,"organization_id": string | null,"name": string | null,"department_id": string | null,"agent_types": (string)[] | null,"spend_limit": number | null,"spend_window": string | null,"expires_at": string | null
                       },"created_invitation": {
@@ -1102,12 +1645,26 @@ isOneToOne: false
                         "job": string | null,"processed": number | null,"failed": number | null
                       },"ledger_violation": {
                         "organization_id": string | null,"invariant": string | null,"expected": string | null,"actual": string | null,"details": Json | null
+                      },"plan_change": {
+                        "organization_id": string | null,"subscription_id": string | null,"stripe_subscription_id": string | null,"plan_id": string | null,"name": string | null,"mode": string | null,"unit_amount": number | null,"currency": string | null,"billing_interval": string | null,"stripe_price_id": string | null
+                      },"platform_alert": {
+                        "id": string | null,"kind": string | null,"severity": string | null,"subject_type": string | null,"subject_id": string | null,"organization_id": string | null,"details": Json | null,"occurrences": number | null,"created_at": string | null,"last_seen_at": string | null,"resolved_at": string | null
                       },"promotion_code": {
                         "code": string | null,"credits": number | null,"max_redemptions": number | null,"redeemed_count": number | null,"ends_at": string | null,"credit_expiry": string | null
+                      },"rebuild_result": {
+                        "organization_id": string | null,"kind": string | null,"changed": number | null
+                      },"reconciliation_run": {
+                        "run_id": string | null,"is_comparison": boolean | null
                       },"stripe_event_outcome": {
                         "event_id": string | null,"status": string | null,"is_duplicate": boolean | null,"attempts": number | null,"organization_id": string | null,"error": string | null
                       },"stripe_event_summary": {
-                        "event_id": string | null,"type": string | null,"status": string | null,"attempts": number | null,"error": string | null,"api_version": string | null,"livemode": boolean | null,"object_id": string | null,"organization_id": string | null,"created_at": string | null,"received_at": string | null,"processed_at": string | null
+                        "event_id": string | null,"type": string | null,"status": string | null,"attempts": number | null,"error": string | null,"next_attempt_at": string | null,"api_version": string | null,"livemode": boolean | null,"object_id": string | null,"organization_id": string | null,"created_at": string | null,"received_at": string | null,"processed_at": string | null
+                      },"subscription_handle": {
+                        "organization_id": string | null,"subscription_id": string | null,"stripe_subscription_id": string | null,"stripe_customer_id": string | null,"plan_id": string | null,"status": string | null,"current_period_end": string | null,"ends_at": string | null,"pause_behavior": string | null
+                      },"trial_grant": {
+                        "granted": boolean | null,"reason": string | null,"receipt": Database["billing"]['CompositeTypes']["grant_receipt"] | null
+                      },"usage_forecast": {
+                        "organization_id": string | null,"runs_out_at": string | null,"runs_out_earliest": string | null,"runs_out_latest": string | null,"confidence": number | null,"spend_per_day": number | null,"spend_per_day_deviation": number | null,"days_observed": number | null,"balance": number | null,"available": number | null,"events": Json | null,"horizon": string | null,"as_of": string | null
                       }
           }
         }

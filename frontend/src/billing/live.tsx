@@ -28,6 +28,8 @@ const POLL_WITH_CHANNEL_MS = 15_000;
 const TOPICS_OF_EVENT: Readonly<Record<string, readonly Topic[]>> = {
   ledger_changed: ["ledger"],
   money_changed: ["money", "ledger"],
+  approval_requested: ["approvals"],
+  approval_resolved: ["approvals", "ledger"],
 };
 
 const ConnectionContext = createContext<Connection>("polling");
@@ -69,7 +71,8 @@ function useBroadcasts(): boolean {
     void client.realtime.setAuth().then(() =>
       channel.subscribe((status) => {
         setIsJoined(status === "SUBSCRIBED");
-        if (status === "SUBSCRIBED") invalidate(queryClient, organizationId, ["ledger", "money"]);
+        if (status === "SUBSCRIBED")
+          invalidate(queryClient, organizationId, ["ledger", "money", "approvals"]);
       }),
     );
     return () => {
@@ -109,13 +112,14 @@ function useLedgerPulse(interval: number): void {
   }, [current, organizationId, queryClient]);
 }
 
-/** Payments change without the ledger (a declined card, say): they are looked at slowly, in any case. */
+/** Payments and approvals change without the ledger (a declined card, say): they are looked at slowly, in any case. */
 function useMoneyPoll(): void {
   const { organizationId } = useBilling();
   const queryClient = useQueryClient();
   useEffect(() => {
     const timer = setInterval(() => {
-      if (document.visibilityState === "visible") invalidate(queryClient, organizationId, ["money"]);
+      if (document.visibilityState === "visible")
+        invalidate(queryClient, organizationId, ["money", "approvals"]);
     }, POLL_WITH_CHANNEL_MS);
     return () => clearInterval(timer);
   }, [organizationId, queryClient]);

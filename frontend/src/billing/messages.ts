@@ -1,15 +1,25 @@
 /** Every text that the billing components show, in English. A host passes its own object of this type for another language. */
 
+import { approvals, cards, grants, outlook, plans, reversals, topup } from "./messages_money.js";
+
 /** How many days a chart reaches back. */
 const rangeDays = (days: number): string => `Last ${days} days`;
 
 export const english = {
+  approvals,
+  outlook,
+  grants,
+  plans,
+  cards,
+  topup,
+  reversals,
   dashboard: {
     label: "Billing",
     tabs: {
       overview: "Overview",
       usage: "Usage",
       activity: "Activity",
+      plan: "Plan",
       invoices: "Payments",
       settings: "Limits",
     },
@@ -52,12 +62,6 @@ export const english = {
     expiring: "Expiring next",
     expiringDetail: (amount: string, date: string): string => `${amount} on ${date}`,
     expiringNone: "Nothing expires",
-    runway: "Lasts about",
-    runwayDays: (days: string): string => `${days} at the 7-day average`,
-    runwayUnknown: "No use in the last 7 days",
-    runwayOver: "More than a year",
-    runwayUnderOne: "Under a day",
-    runwayUnit: (days: number): string => (days === 1 ? "1 day" : `${days} days`),
     asOf: (time: string): string => `As of ${time}`,
     low: "Running low",
     zero: "Used up",
@@ -81,9 +85,8 @@ export const english = {
     title: "Plan",
     none: "No plan",
     noneNote: "Credits come from packs alone. Packs never expire unless they say so.",
-    perMonth: (price: string): string => `${price} a month`,
-    perYear: (price: string): string => `${price} a year`,
     free: "Free",
+    nextPlan: (plan: string, date: string): string => `${plan} from ${date}`,
     creditsPerPeriod: (credits: string): string => `${credits} credits each period`,
     nextCharge: "Next charge",
     nextRenewal: "Renews",
@@ -168,6 +171,7 @@ export const english = {
       void: "Voided",
       adjust: "Adjusted",
       transfer: "Transferred",
+      schedule: "End date changed",
       hold: "Held",
       release: "Released",
       clawback: "Taken back",
@@ -206,7 +210,10 @@ export const english = {
     receipt: "Receipt",
     openReceipt: (date: string): string => `Receipt of ${date}`,
     invoice: "Invoice",
-    openInvoice: (number: string): string => `Invoice ${number}`,
+    viewInvoice: "View",
+    payInvoice: "Pay",
+    pdf: "PDF",
+    invoiceLink: (action: string, number: string): string => `${action}: invoice ${number}`,
     number: "Number",
     due: "Due",
     overdueTotal: (amount: string): string => `Overdue: ${amount}`,
@@ -360,7 +367,8 @@ export const english = {
   },
   limits: {
     title: "Department limits",
-    intro: "A hard limit refuses a spend that would pass it, before anything is charged.",
+    intro:
+      "A limit stops a spend that would pass it before anything is charged: it refuses, asks for an approval, or only alerts.",
     caption: "Department limits",
     department: "Department",
     window: "Window",
@@ -399,6 +407,10 @@ export const english = {
     billing_restricted: "Billing is restricted for this organization.",
     invalid_amount: "The amount is not valid.",
     invalid_argument: "One of the entries is not valid.",
+    conflict: "Somebody else has decided otherwise meanwhile.",
+    payment_failed: "The payment failed. Nothing has changed.",
+    plan_unchanged: "This is the present plan already.",
+    subscription_not_active: "The plan cannot be changed in its present state.",
     not_found: "This no longer exists.",
     busy: "The server is busy. Try again in a moment.",
     unexpected: "Something went wrong on our side. Try again in a moment.",

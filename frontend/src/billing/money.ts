@@ -6,6 +6,11 @@
  */
 const STRIPE_DIGITS: Readonly<Record<string, number>> = { isk: 2, mga: 0, ugx: 2 };
 
+/** How many decimals of the main unit the smallest unit of a currency has at Stripe. */
+export function minorDigits(currency: string): number {
+  return STRIPE_DIGITS[currency.toLowerCase()] ?? isoDigits(currency);
+}
+
 function isoDigits(currency: string): number {
   const options = new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions();
   return options.maximumFractionDigits ?? 2;
@@ -19,7 +24,7 @@ function isoDigits(currency: string): number {
  * @returns For example `12.50` for 1250 usd and `500` for 500 jpy.
  */
 export function minorToDecimalText(minorUnits: number | bigint, currency: string): string {
-  const digits = STRIPE_DIGITS[currency.toLowerCase()] ?? isoDigits(currency);
+  const digits = minorDigits(currency);
   const amount = BigInt(minorUnits);
   const text = (amount < 0n ? -amount : amount).toString().padStart(digits + 1, "0");
   const point = text.length - digits;

@@ -1,7 +1,7 @@
 /** Names of cached reads. Their prefixes are what live updates invalidate. */
 
-/** What a read depends on: the ledger moves often, money seldom, tenancy and catalogue hardly ever; live updates leave `once` alone. */
-export type Topic = "ledger" | "money" | "tenancy" | "catalogue" | "once";
+/** What a read depends on: the ledger moves often, money and approvals seldom, tenancy and catalogue hardly ever; live updates leave `once` alone. */
+export type Topic = "ledger" | "money" | "approvals" | "tenancy" | "catalogue" | "once";
 
 /**
  * Makes the key of a read.

@@ -36,7 +36,7 @@ from tallybase.errors import (
     UnknownAction,
 )
 from tallybase.management import Management
-from tallybase.models import Balance, Consumption, Outcome, Queued, Quote, Receipt
+from tallybase.models import Approval, Balance, Consumption, Outcome, Queued, Quote, Receipt
 from tallybase.outbox import Outbox
 from tallybase.runs import Run, current_run
 
@@ -44,6 +44,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AgentKeyInvalid",
+    "Approval",
     "ApprovalRequired",
     "AsyncCredits",
     "Balance",

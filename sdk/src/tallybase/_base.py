@@ -7,12 +7,13 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from tallybase import _calls, _spend
+from tallybase._approvals import ApprovalRequests
 from tallybase._calls import Call, Number
 from tallybase._retry import RetryPolicy
 from tallybase._spend import Spend
 from tallybase._wire import Endpoint
 from tallybase.errors import ConfigurationError
-from tallybase.models import Quote, Receipt
+from tallybase.models import Approval, Quote, Receipt
 from tallybase.options import CheckOptions, SpendOptions
 from tallybase.outbox import Outbox
 from tallybase.runs import Run, current_run
@@ -35,6 +36,7 @@ class BaseClient:
         organization_id: UUID | str | None,
         retry: RetryPolicy | None,
         outbox: Outbox | str | None,
+        request_approvals: bool,
     ) -> None:
         address = urlsplit(url)
         if address.scheme not in ("http", "https") or not address.hostname:
@@ -53,6 +55,7 @@ class BaseClient:
         self.organization_id = organization_id
         self.retry = retry or RetryPolicy()
         self.outbox = Outbox(outbox) if isinstance(outbox, str) else outbox
+        self._approvals = ApprovalRequests(enabled=request_approvals)
         self._endpoint = Endpoint(url, key, agent_key, access_token)
         self._closed = False
 
@@ -92,6 +95,11 @@ class BaseClient:
         call.request(self._endpoint)
         return spend, call
 
+    def _prepare_request(self, agent_type: str | None, action: str, options: SpendOptions) -> Call[Approval]:
+        """Build the call that asks for the approval of a spend, as patient as any other."""
+        _, call = self._prepare_spend(agent_type, action, options)
+        return _calls.request_approval(call.arguments, patience=None)
+
     def _prepare_check(
         self, agent_type: str | None, action: str, options: CheckOptions
     ) -> tuple[Spend, Call[Quote]]:
@@ -111,9 +119,21 @@ class BaseClient:
         return self._endpoint.url
 
     @property
+    def requests_approvals(self) -> bool:
+        """Whether it lets people see by itself what waits for their approval."""
+        return self._approvals.enabled
+
+    @property
     def is_service(self) -> bool:
         """Whether the client holds a secret key."""
         return self._endpoint.key.startswith(_SECRET_PREFIX)
+
+    @property
+    def secret_key(self) -> str:
+        """The secret key of a service. Raises ConfigurationError for anybody else."""
+        if not self.is_service:
+            raise ConfigurationError("This client does not hold a secret key.")
+        return self._endpoint.key
 
     def require_outbox(self) -> Outbox:
         """Return the outbox. Raises ConfigurationError when the client has none."""

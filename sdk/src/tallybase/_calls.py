@@ -14,7 +14,7 @@ from tallybase import _json, errors
 from tallybase._answers import error_of
 from tallybase._keys import new_key
 from tallybase._wire import Endpoint, Reply, Request
-from tallybase.models import Balance, Consumption, Outcome, Quote, Receipt
+from tallybase.models import Approval, Balance, Consumption, Outcome, Quote, Receipt
 
 T = TypeVar("T")
 
@@ -28,6 +28,10 @@ CONSUME = "consume_credits"
 CONSUME_BATCH = "consume_credits_batch"
 CHECK = "check_credits"
 BALANCE = "get_credit_balance"
+REQUEST_APPROVAL = "request_approval"
+
+#: Seconds that asking for an approval may hold up the refusal that it follows.
+APPROVAL_PATIENCE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Call(Generic[T]):
         parse: reads the decoded answer.
         replayable: whether sending it twice does no more than sending it once.
         idempotency_key: the key of the spend, for error messages and retries by hand.
+        patience: seconds that it may take at most, attempts and waits together; None: the client's deadline.
     """
 
     function: str
@@ -47,6 +52,7 @@ class Call(Generic[T]):
     parse: Callable[[object], T]
     replayable: bool = True
     idempotency_key: str | None = None
+    patience: float | None = None
 
     def request(self, endpoint: Endpoint) -> Request:
         """Build the HTTP request."""
@@ -66,6 +72,7 @@ class Query(Generic[T]):
     parse: Callable[[object], T]
     replayable: bool = True
     idempotency_key: str | None = None
+    patience: float | None = None
 
     @property
     def function(self) -> str:
@@ -113,10 +120,10 @@ def _event(spend: Consumption) -> dict[str, object]:
     return event
 
 
-def _in_organization(arguments: dict[str, object], organization_id: UUID | str | None) -> dict[str, object]:
-    if organization_id is not None:
-        arguments["organization_id"] = str(organization_id)
-    return arguments
+def in_organization(arguments: Mapping[str, object], organization_id: UUID | str | None) -> dict[str, object]:
+    """The arguments, and who pays if that is named."""
+    named = {} if organization_id is None else {"organization_id": str(organization_id)}
+    return {**arguments, **named}
 
 
 def _key(spend: Consumption) -> str:
@@ -127,7 +134,7 @@ def _key(spend: Consumption) -> str:
 def consume(spend: Consumption, organization_id: UUID | str | None) -> Call[Receipt]:
     """Charge one action. A spend without a key gets one here, before the first attempt."""
     key = _key(spend)
-    arguments = _in_organization({**_event(spend), "idempotency_key": key}, organization_id)
+    arguments = in_organization({**_event(spend), "idempotency_key": key}, organization_id)
     return Call(CONSUME, arguments, _model(Receipt), idempotency_key=key)
 
 
@@ -136,9 +143,16 @@ def stored(key: str, arguments: Mapping[str, object]) -> Call[Receipt]:
     return Call(CONSUME, arguments, _model(Receipt), idempotency_key=key)
 
 
+def request_approval(
+    arguments: Mapping[str, object], patience: float | None = APPROVAL_PATIENCE
+) -> Call[Approval]:
+    """Ask for the approval of a spend that was refused, with the arguments that it had."""
+    return Call(REQUEST_APPROVAL, arguments, _model(Approval), patience=patience)
+
+
 def check(spend: Consumption, organization_id: UUID | str | None) -> Call[Quote]:
     """Ask what a spend would cost and whether it would be allowed."""
-    arguments = _in_organization(_event(spend), organization_id)
+    arguments = in_organization(_event(spend), organization_id)
     arguments.pop("idempotency_key", None)
     arguments.pop("metadata", None)
     return Call(CHECK, arguments, _model(Quote))
@@ -146,7 +160,7 @@ def check(spend: Consumption, organization_id: UUID | str | None) -> Call[Quote]
 
 def balance(organization_id: UUID | str | None) -> Call[Balance]:
     """Read what the organization has."""
-    return Call(BALANCE, _in_organization({}, organization_id), _model(Balance))
+    return Call(BALANCE, in_organization({}, organization_id), _model(Balance))
 
 
 def consume_batch(

@@ -68,6 +68,10 @@ class Charge:
     on_unavailable: OnUnavailable
     is_step: bool
 
+    def estimated(self) -> SpendOptions:
+        """What to ask about before the work: the estimate instead of what it will have used."""
+        return {**self.options, "quantities": self.estimate or self.options.get("quantities")}
+
     def settled(self, meter: Meter, *, failed: bool) -> SpendOptions | None:
         """What to charge after the work: what was metered, or the estimate, and then the row says so.
 
@@ -127,9 +131,11 @@ def resolve(spec: ChargeSpec, args: tuple[object, ...], keywords: Mapping[str, o
     return Charge(client, agent_type, spec.action, options, estimate, spec.on_unavailable, is_step)
 
 
-def refusal(quote: Quote) -> TallybaseError:
+def refusal(quote: Quote, approval_id: UUID | None = None) -> TallybaseError:
     """The exception that a spend would have raised which a check says would be refused."""
     details: Mapping[str, object] = quote.limit or {}
+    if approval_id is not None:
+        details = {**details, "approval_id": str(approval_id)}
     if quote.reason == "insufficient_credits":
         required, available = quote.amount or Decimal(0), quote.available or Decimal(0)
         details = {

@@ -82,7 +82,7 @@ def exchange(
     Raises:
         TallybaseError: the refusal, or CreditsUnavailable when the deadline or the attempts are used up.
     """
-    end = now() + policy.deadline
+    end = now() + (policy.deadline if call.patience is None else min(policy.deadline, call.patience))
     attempt = 0
     while True:
         attempt += 1

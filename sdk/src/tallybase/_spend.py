@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from tallybase import _calls, _json, _telemetry
+from tallybase._approvals import ApprovalRequests
 from tallybase._calls import Call
 from tallybase.errors import ConfigurationError, CreditsUnavailable, TallybaseError, UnexpectedAnswer
 from tallybase.models import Consumption, Outcome, Quote, Receipt
@@ -82,8 +83,8 @@ def _inside(run: Run | None, consumption: Consumption) -> Consumption:
     )
 
 
-def spend_steps(spend: Spend, call: Call[Receipt]) -> Steps[Receipt]:
-    """Charge: claim the run's budget, call, count, trace.
+def spend_steps(spend: Spend, call: Call[Receipt], approvals: ApprovalRequests) -> Steps[Receipt]:
+    """Charge: claim the run's budget, call, count, trace; ask for the approval that a refusal names.
 
     In a run with a budget the price is asked for first, so that the budget is never passed. What is claimed
     is given back on a refusal, and kept when nobody knows whether the charge was booked.
@@ -101,26 +102,45 @@ def spend_steps(spend: Spend, call: Call[Receipt]) -> Steps[Receipt]:
     except TallybaseError as error:
         error.idempotency_key = error.idempotency_key or call.idempotency_key
         _telemetry.record_refusal(wanted.agent_type, wanted.action, wanted.run_id, error)
+        yield from approvals.after(error, call.arguments)
         raise
     _telemetry.record_receipt(wanted.agent_type, wanted.action, wanted.run_id, receipt)
     return receipt
 
 
 def batch_steps(
-    events: Sequence[Consumption], organization_id: UUID | str | None, run: Run | None, *, atomic: bool
+    events: Sequence[Consumption],
+    organization_id: UUID | str | None,
+    run: Run | None,
+    approvals: ApprovalRequests,
+    *,
+    atomic: bool,
 ) -> Steps[list[Outcome]]:
     """Charge many: as `spend_steps`, for a batch."""
     spends = [_inside(run, event) for event in events]
     call = _calls.consume_batch(spends, organization_id, atomic=atomic)
+    sent = cast(Sequence[Mapping[str, object]], call.arguments["events"])
     claimed = yield from _claim(run, spends, organization_id)
     try:
         outcomes: list[Outcome] = yield call
     except TallybaseError as error:
         _give_back(run, claimed, error)
+        yield from approvals.after_batch(error, (), sent, organization_id)
         raise
     if run is not None:
         run.count([outcome.receipt for outcome in outcomes if outcome.receipt is not None], claimed)
+    yield from approvals.after_batch(None, outcomes, sent, organization_id)
     return outcomes
+
+
+def stored_steps(call: Call[Receipt], approvals: ApprovalRequests) -> Steps[Receipt]:
+    """Charge what was kept in an outbox; ask for the approval that a refusal names."""
+    try:
+        receipt: Receipt = yield call
+    except TallybaseError as error:
+        yield from approvals.after(error, call.arguments)
+        raise
+    return receipt
 
 
 def _claim(

@@ -24,7 +24,7 @@ from tallybase.errors import (
     TallybaseError,
     UnexpectedAnswer,
 )
-from tallybase.models import Balance, Consumption, Outcome, Queued, Quote, Receipt
+from tallybase.models import Approval, Balance, Consumption, Outcome, Queued, Quote, Receipt
 from tallybase.options import CheckOptions, SpendOptions
 from tallybase.outbox import Outbox
 from tallybase.runs import current_run
@@ -54,6 +54,7 @@ class AsyncCredits(BaseClient):
         transport: AsyncTransport | None = None,
         combine: bool = True,
         outbox: Outbox | str | None = None,
+        request_approvals: bool = True,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         super().__init__(
@@ -64,6 +65,7 @@ class AsyncCredits(BaseClient):
             organization_id=organization_id,
             retry=retry,
             outbox=outbox,
+            request_approvals=request_approvals,
         )
         self._transport = transport or AsyncHttpxTransport()
         self._owns_transport = transport is None
@@ -125,7 +127,7 @@ class AsyncCredits(BaseClient):
         outbox = self.require_outbox() if on_unavailable == "queue" else None
         spend, call = self._prepare_spend(agent_type, action, options)
         try:
-            return await self._follow(_spend.spend_steps(spend, call))
+            return await self._follow(_spend.spend_steps(spend, call, self._approvals))
         except CreditsUnavailable as error:
             if outbox is None:
                 raise
@@ -140,6 +142,12 @@ class AsyncCredits(BaseClient):
         _telemetry.record_quote(spend.consumption.agent_type, action, quote)
         return quote
 
+    async def request_approval(
+        self, agent_type: str | None, action: str, **options: Unpack[SpendOptions]
+    ) -> Approval:
+        """Ask owner and admin to approve a spend that a limit refuses. See `Credits.request_approval`."""
+        return await self.perform(self._prepare_request(agent_type, action, options))
+
     async def balance(self, organization_id: UUID | str | None = None) -> Balance:
         """Read what the organization has: of the agent key, of the client, or the one named."""
         return await self.perform(_calls.balance(organization_id or self.organization_id))
@@ -153,7 +161,8 @@ class AsyncCredits(BaseClient):
     ) -> list[Outcome]:
         """Charge up to 1,000 actions of one organization in one call. See `Credits.consume_many`."""
         payer = organization_id or self.organization_id
-        return await self._follow(_spend.batch_steps(events, payer, current_run(), atomic=atomic))
+        steps = _spend.batch_steps(events, payer, current_run(), self._approvals, atomic=atomic)
+        return await self._follow(steps)
 
     async def settle_outbox(self, retry: RetryPolicy | None = None) -> list[Outcome]:
         """Book what waits in the outbox, oldest first, until the server cannot be reached.
@@ -172,7 +181,8 @@ class AsyncCredits(BaseClient):
         for entry in await asyncio.to_thread(outbox.waiting):
             key = entry.idempotency_key
             try:
-                receipt = await self.perform(_calls.stored(key, entry.arguments), retry)
+                call = _calls.stored(key, entry.arguments)
+                receipt = await self._follow(_spend.stored_steps(call, self._approvals), retry)
             except (CreditsUnavailable, UnexpectedAnswer):
                 break
             except AgentKeyInvalid:
@@ -202,7 +212,7 @@ class AsyncCredits(BaseClient):
             else:
                 answer = await self._attempt(call, step.timeout)
 
-    async def _follow(self, steps: Steps[T]) -> T:
+    async def _follow(self, steps: Steps[T], retry: RetryPolicy | None = None) -> T:
         """Drive what surrounds a call."""
         advance = functools.partial(next, steps)
         while True:
@@ -212,7 +222,7 @@ class AsyncCredits(BaseClient):
                 result: T = end.value
                 return result
             try:
-                advance = functools.partial(steps.send, await self.perform(call))
+                advance = functools.partial(steps.send, await self.perform(call, retry))
             except TallybaseError as error:
                 advance = functools.partial(steps.throw, error)
 

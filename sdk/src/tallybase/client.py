@@ -24,7 +24,7 @@ from tallybase.errors import (
     TallybaseError,
     UnexpectedAnswer,
 )
-from tallybase.models import Balance, Consumption, Outcome, Queued, Quote, Receipt
+from tallybase.models import Approval, Balance, Consumption, Outcome, Queued, Quote, Receipt
 from tallybase.options import CheckOptions, SpendOptions
 from tallybase.outbox import Outbox
 from tallybase.runs import current_run
@@ -49,6 +49,8 @@ class Credits(BaseClient):
         combine: send spends together that wait for the same organization. Each still has its own receipt or
             refusal.
         outbox: file for spends with `on_unavailable="queue"`.
+        request_approvals: after `ApprovalRequired`, let owner and admin see what waits for them. Once for
+            each approval; a failure of that call never replaces the refusal.
         sleep: lets seconds pass between attempts.
 
     Raises:
@@ -67,6 +69,7 @@ class Credits(BaseClient):
         transport: Transport | None = None,
         combine: bool = True,
         outbox: Outbox | str | None = None,
+        request_approvals: bool = True,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(
@@ -77,6 +80,7 @@ class Credits(BaseClient):
             organization_id=organization_id,
             retry=retry,
             outbox=outbox,
+            request_approvals=request_approvals,
         )
         self._transport = transport or HttpxTransport()
         self._owns_transport = transport is None
@@ -154,7 +158,7 @@ class Credits(BaseClient):
         outbox = self.require_outbox() if on_unavailable == "queue" else None
         spend, call = self._prepare_spend(agent_type, action, options)
         try:
-            return self._follow(_spend.spend_steps(spend, call))
+            return self._follow(_spend.spend_steps(spend, call, self._approvals))
         except CreditsUnavailable as error:
             if outbox is None:
                 raise
@@ -183,6 +187,29 @@ class Credits(BaseClient):
         _telemetry.record_quote(spend.consumption.agent_type, action, quote)
         return quote
 
+    def request_approval(
+        self, agent_type: str | None, action: str, **options: Unpack[SpendOptions]
+    ) -> Approval:
+        """Ask owner and admin to approve a spend that a limit in mode `ask` refuses.
+
+        A client does so by itself after `ApprovalRequired`, unless made with `request_approvals=False`. The
+        same request twice is one approval.
+
+        Args:
+            agent_type: as in the refused spend.
+            action: as in the refused spend.
+            **options: as in the refused spend; `idempotency_key` is that of the error.
+
+        Returns:
+            the approval, `pending` until somebody decides.
+
+        Raises:
+            Conflict: no limit asks about this spend now: make it.
+            LimitExceeded: it was rejected, or a hard limit refuses it.
+            TallybaseError: any other refusal of the spend.
+        """
+        return self.perform(self._prepare_request(agent_type, action, options))
+
     def balance(self, organization_id: UUID | str | None = None) -> Balance:
         """Read what the organization has: of the agent key, of the client, or the one named."""
         return self.perform(_calls.balance(organization_id or self.organization_id))
@@ -207,7 +234,8 @@ class Credits(BaseClient):
             TallybaseError: the batch as a whole was refused.
         """
         payer = organization_id or self.organization_id
-        return self._follow(_spend.batch_steps(events, payer, current_run(), atomic=atomic))
+        steps = _spend.batch_steps(events, payer, current_run(), self._approvals, atomic=atomic)
+        return self._follow(steps)
 
     def settle_outbox(self, retry: RetryPolicy | None = None) -> list[Outcome]:
         """Book what waits in the outbox, oldest first, until the server cannot be reached.
@@ -226,7 +254,8 @@ class Credits(BaseClient):
         for entry in outbox.waiting():
             key = entry.idempotency_key
             try:
-                receipt = self.perform(_calls.stored(key, entry.arguments), retry)
+                call = _calls.stored(key, entry.arguments)
+                receipt = self._follow(_spend.stored_steps(call, self._approvals), retry)
             except (CreditsUnavailable, UnexpectedAnswer):
                 break
             except AgentKeyInvalid:
@@ -268,7 +297,7 @@ class Credits(BaseClient):
         except TransportFailure as failure:
             raise TransportFailure(self._endpoint.redact(str(failure))) from None
 
-    def _follow(self, steps: Steps[T]) -> T:
+    def _follow(self, steps: Steps[T], retry: RetryPolicy | None = None) -> T:
         """Drive what surrounds a call."""
         advance = functools.partial(next, steps)
         while True:
@@ -278,7 +307,7 @@ class Credits(BaseClient):
                 result: T = end.value
                 return result
             try:
-                advance = functools.partial(steps.send, self.perform(call))
+                advance = functools.partial(steps.send, self.perform(call, retry))
             except TallybaseError as error:
                 advance = functools.partial(steps.throw, error)
 

@@ -16,7 +16,14 @@ from tallybase._calls import Number
 from tallybase._charging import Charge, ChargeSpec, Client, Meter, Quantities, configure, refusal, resolve
 from tallybase.async_client import AsyncCredits
 from tallybase.client import Credits
-from tallybase.errors import ConfigurationError, IdempotencyConflict, TallybaseError
+from tallybase.errors import (
+    ApprovalRequired,
+    ConfigurationError,
+    Conflict,
+    IdempotencyConflict,
+    LimitExceeded,
+    TallybaseError,
+)
 from tallybase.models import Queued, Quote, Receipt
 from tallybase.options import CheckOptions, SpendOptions
 
@@ -183,7 +190,7 @@ def _paid(spec: ChargeSpec, charge: Charge) -> Iterator[Meter]:
         _consume(client, charge, charge.options)
         yield meter
         return
-    _gate(client.check(charge.agent_type, charge.action, **_check_options(charge)))
+    _gate(client, charge)
     try:
         yield meter
     except GeneratorExit:
@@ -205,11 +212,9 @@ async def _paid_async(spec: ChargeSpec, charge: Charge) -> AsyncIterator[Meter]:
         yield meter
         return
     if isinstance(charge.client, AsyncCredits):
-        quote = await charge.client.check(charge.agent_type, charge.action, **_check_options(charge))
+        await _gate_async(charge.client, charge)
     else:
-        options = _check_options(charge)
-        quote = await asyncio.to_thread(charge.client.check, charge.agent_type, charge.action, **options)
-    _gate(quote)
+        await asyncio.to_thread(_gate, charge.client, charge)
     try:
         yield meter
     except GeneratorExit:
@@ -223,17 +228,47 @@ async def _paid_async(spec: ChargeSpec, charge: Charge) -> AsyncIterator[Meter]:
 
 
 def _check_options(charge: Charge) -> CheckOptions:
+    estimated = charge.estimated()
     options: CheckOptions = {
-        "quantities": charge.estimate or charge.options.get("quantities"),
-        "amount": charge.options.get("amount"),
-        "department_id": charge.options.get("department_id"),
+        "quantities": estimated.get("quantities"),
+        "amount": estimated.get("amount"),
+        "department_id": estimated.get("department_id"),
     }
     return options
 
 
-def _gate(quote: Quote) -> None:
-    if not quote.allowed:
-        raise refusal(quote)
+def _gate(client: Credits, charge: Charge) -> None:
+    """Let the work begin, or raise why not. An approval names one spend, so it is asked about by its key."""
+    quote = client.check(charge.agent_type, charge.action, **_check_options(charge))
+    if quote.allowed:
+        return
+    with _parked(client, quote):
+        approval = client.request_approval(charge.agent_type, charge.action, **charge.estimated())
+        raise refusal(quote, approval.id)
+
+
+async def _gate_async(client: AsyncCredits, charge: Charge) -> None:
+    quote = await client.check(charge.agent_type, charge.action, **_check_options(charge))
+    if quote.allowed:
+        return
+    with _parked(client, quote):
+        approval = await client.request_approval(charge.agent_type, charge.action, **charge.estimated())
+        raise refusal(quote, approval.id)
+
+
+@contextmanager
+def _parked(client: Client, quote: Quote) -> Iterator[None]:
+    """Around asking for an approval: go on if this spend has one, else raise its refusal, whatever fails."""
+    said = refusal(quote)
+    if not isinstance(said, ApprovalRequired) or not client.requests_approvals:
+        raise said
+    try:
+        yield
+    except LimitExceeded:
+        raise
+    except TallybaseError as error:
+        if not isinstance(error, Conflict) or isinstance(error, IdempotencyConflict):
+            raise said from error
 
 
 def _consume(client: Credits, charge: Charge, options: SpendOptions) -> Receipt | Queued:

@@ -13,6 +13,7 @@ from tallybase import _calls, _settings, errors
 from tallybase._wire import TransportFailure, read
 from tallybase.client import Credits
 from tallybase.management import Management
+from tallybase.operations import Operations
 from tallybase.transport import Transport
 
 State = Literal["ok", "warning", "problem", "skipped"]
@@ -59,6 +60,7 @@ def examine(
         findings += connection
         if not any(finding.state == "problem" for finding in connection):
             findings += [_attempted("balance", _balance, client), _attempted("ledger", _ledger, client)]
+            findings += list(_money(client))
     return findings
 
 
@@ -150,6 +152,21 @@ def _balance(client: Credits) -> Finding:
     if found.available <= 0:
         return Finding("balance", "warning", available, "Buy credits on the billing page.")
     return Finding("balance", "ok", available)
+
+
+def _money(client: Credits) -> Iterator[Finding]:
+    """The workers' own checklist: Stripe's account, webhooks, portal, prices, inbox. For a service alone."""
+    if not client.is_service:
+        return
+    operations = Operations(client)
+    try:
+        for line in operations.money_checks():
+            yield Finding(f"money: {line.subject}", line.verdict, line.finding)
+    except errors.TallybaseError as error:
+        fix = "Set TALLYBASE_WORKERS_URL to where the workers are."
+        yield Finding("money", "warning", f"the workers could not be asked: {error}", fix)
+    finally:
+        operations.close()
 
 
 def _ledger(client: Credits) -> Finding:

@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from tallybase._calls import Call, Number, Query, require_number, rows_of
 from tallybase.client import Credits
 from tallybase.errors import ConfigurationError
+from tallybase.models import Approval
 
 SpendWindow = Literal["day", "week", "month", "lifetime"]
+ApprovalStatus = Literal["pending", "approved", "rejected"]
 
 _LEDGER_COLUMNS = (
     "sequence,created_at,id,kind,amount,balance_after,"
@@ -152,6 +154,45 @@ class Management:
         return self._client.perform(
             Query(self._query("agent_keys", select=_KEY_COLUMNS, order="created_at.desc"), rows_of(AgentKey))
         )
+
+    def approvals(self, status: ApprovalStatus | None = "pending", *, limit: int = 100) -> list[Approval]:
+        """Return spends that wait for a decision, oldest first; or those decided, newest first.
+
+        A member sees their own requests; owner, admin and billing see all.
+
+        Args:
+            status: only these; None: all, newest first.
+            limit: at most so many.
+        """
+        filters = {
+            "order": f"created_at.{'asc' if status == 'pending' else 'desc'},id.asc",
+            "limit": str(limit),
+        }
+        if status is not None:
+            filters["status"] = f"eq.{status}"
+        return self._client.perform(Query(self._query("credit_approvals", **filters), rows_of(Approval)))
+
+    def resolve_approval(
+        self, approval_id: UUID | str, approve: bool, additional: Number | None = None
+    ) -> Approval:
+        """Decide on a spend that a limit has parked. The same decision again changes nothing.
+
+        Args:
+            approval_id: as in `ApprovalRequired.approval_id` or `approvals()`.
+            approve: False: it stays refused.
+            additional: credits by which the limit is wider for its window, for everybody; None: this one
+                spend passes, once.
+
+        Raises:
+            NotAuthorized: the caller is not owner or admin, or it is nobody's approval.
+            NotFound: the window of the limit is over, or it asks no more.
+            Conflict: it was decided otherwise.
+            InvalidAmount: for `additional` of 0 or less, or with a rejection.
+        """
+        arguments: dict[str, object] = {"id": str(approval_id), "approve": approve}
+        if additional is not None:
+            arguments["additional"] = require_number("additional", additional)
+        return self._client.perform(Call("resolve_approval", arguments, Approval.model_validate))
 
     def ledger(self, limit: int = 20, *, after_sequence: int | None = None) -> list[LedgerEntry]:
         """Return movements of the ledger in their order.

@@ -149,6 +149,43 @@ class Balance(_Answer):
     as_of: datetime | None = None
 
 
+class Approval(_Answer):
+    """A spend that a limit has parked until a person decides.
+
+    Attributes:
+        id: names it; `ApprovalRequired.approval_id` of the refused spend.
+        limit_id: the limit that asks.
+        status: `pending`, `approved` or `rejected`.
+        required: credits that the spend needs, or None when it was decided before anybody asked.
+        additional: credits by which the limit is wider for its window; None: not decided, or approved for
+            this one spend, which has not been made yet.
+        window_start: first instant of the limit's window.
+        idempotency_key: under which the spend may be made after the approval.
+        user_id: the member who asked, if it was a member.
+        agent_key_id: the agent key that asked, if it was an agent.
+        resolved_by: who decided, or None.
+        resolved_at: when, or None.
+    """
+
+    id: UUID
+    organization_id: UUID
+    limit_id: UUID
+    status: Literal["pending", "approved", "rejected"]
+    required: Decimal | None = None
+    additional: Decimal | None = None
+    window_start: datetime
+    idempotency_key: str | None = None
+    agent_type: str | None = None
+    action: str | None = None
+    department_id: UUID | None = None
+    user_id: UUID | None = None
+    agent_key_id: str | None = None
+    run_id: str | None = None
+    resolved_by: UUID | None = None
+    resolved_at: datetime | None = None
+    created_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Consumption:
     """One spend to be made, as `consume_many` takes them. The arguments are those of `Credits.consume`."""

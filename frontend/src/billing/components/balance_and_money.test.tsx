@@ -3,7 +3,7 @@ import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { expect, test } from "vitest";
 import { english, type Messages } from "../messages.js";
-import { member, refusal, renderBilling, wallet } from "../testing/stub.js";
+import { forecast, member, refusal, renderBilling, wallet } from "../testing/stub.js";
 import { CreditBalance } from "./credit_balance.js";
 import { CreditPackages } from "./credit_packages.js";
 import { PaymentHistory } from "./payment_history.js";
@@ -46,19 +46,44 @@ test.each([
   expect(await screen.findByText(label)).toBeDefined();
 });
 
-test("a pace that empties the wallet within three days is called low", async () => {
+test("a pace that empties the wallet within three days is called low, and its interval told", async () => {
   renderBilling(<CreditBalance />, {
-    "rpc/get_usage_timeseries": () => [
-      {
-        bucket_start: "2026-11-20T00:00:00+00:00",
-        group_key: null,
-        amount: "1500.000000",
-        consumption_count: 60,
-      },
-    ],
+    "rpc/get_usage_forecast": () =>
+      forecast({
+        runs_out_at: "2026-11-25T10:42:00+00:00",
+        runs_out_earliest: "2026-11-24T20:00:00+00:00",
+        runs_out_latest: "2026-11-27T00:00:00+00:00",
+        spend_per_day: "250.500000",
+      }),
   });
   expect(await screen.findByText("Running low")).toBeDefined();
-  expect(screen.getByText("2 days at the 7-day average")).toBeDefined();
+  const card = region("Credit balance");
+  expect(card.getByText("Nov 25, 2026")).toBeDefined();
+  expect(card.getByText("between Nov 24, 2026 and Nov 27, 2026")).toBeDefined();
+  expect(card.getByText("80% likely, at 250.5 credits a day")).toBeDefined();
+});
+
+test.each([
+  ["No use yet", { days_observed: 0, runs_out_at: null, runs_out_earliest: null, spend_per_day: null }],
+  ["Not within two years", { runs_out_at: null, runs_out_latest: null }],
+])("an outlook without a date says %s", async (text, changes) => {
+  renderBilling(<CreditBalance />, { "rpc/get_usage_forecast": () => forecast(changes) });
+  expect(await screen.findByText(text)).toBeDefined();
+  expect(screen.getByText("Healthy")).toBeDefined();
+});
+
+test("a restriction is told before it holds, and since when it does", async () => {
+  const due = { restricted_reason: "past_due", restricted_from: "2026-11-26T09:00:00+00:00" };
+  const first = renderBilling(<CreditBalance />, { organizations: () => [due] });
+  expect(await screen.findByText(/Unless it is paid, spending stops on Nov 26, 2026/)).toBeDefined();
+  expect(screen.getByText("Healthy")).toBeDefined();
+  first.unmount();
+  renderBilling(<CreditBalance />, {
+    organizations: () => [due],
+    "rpc/get_credit_balance": () => wallet({ restricted_reason: "past_due", is_blocked: true }),
+  });
+  expect(await screen.findByText(/Restricted since Nov 26, 2026/)).toBeDefined();
+  expect(screen.queryByText(/Unless it is paid/)).toBeNull();
 });
 
 test("a section that failed says so in words and recovers by its button", async () => {
@@ -96,6 +121,7 @@ test("a plan in trial names its first charge at the price agreed, not at today's
         unit_amount: 1900,
         currency: "eur",
         stripe_subscription_id: "sub_1",
+        next_plan: { name: "Starter" },
         plan: {
           name: "Pro",
           unit_amount: 4900,
@@ -108,7 +134,9 @@ test("a plan in trial names its first charge at the price agreed, not at today's
   });
   expect(await screen.findByText("First charge after trial")).toBeDefined();
   expect(screen.getByText("€19.00 on Dec 1, 2026")).toBeDefined();
+  expect(screen.getByText("€49.00 a month"), "the present plan, until the change").toBeDefined();
   expect(screen.getByText("5,000 credits each period")).toBeDefined();
+  expect(screen.getByText("Starter from Dec 1, 2026")).toBeDefined();
   expect(screen.getByRole("button", { name: "Manage payment details" })).toBeDefined();
 });
 
@@ -145,6 +173,7 @@ test("payments show their currency's own digits, refunds, disputes and why a car
     created_at: "2026-11-23T10:00:00Z",
     checkout_session_id: null,
     stripe_session_id: null,
+    stripe_payment_intent_id: "pi_1",
   };
   renderBilling(<PaymentHistory />, {
     payments: () => [
@@ -156,6 +185,7 @@ test("payments show their currency's own digits, refunds, disputes and why a car
         amount: 1000,
         amount_refunded: 250,
         currency: "usd",
+        stripe_payment_intent_id: "pi_2",
       },
       {
         ...payment,
@@ -164,12 +194,34 @@ test("payments show their currency's own digits, refunds, disputes and why a car
         amount: 1000,
         currency: "usd",
         failure_message: "Your card was declined.",
+        stripe_payment_intent_id: "pi_3",
+      },
+    ],
+    refunds: () => [
+      {
+        stripe_refund_id: "re_1",
+        stripe_payment_intent_id: "pi_2",
+        amount: 250,
+        currency: "usd",
+        status: "pending",
+      },
+    ],
+    disputes: () => [
+      {
+        stripe_dispute_id: "du_1",
+        stripe_payment_intent_id: "pi_1",
+        amount: 1500,
+        currency: "jpy",
+        status: "needs_response",
       },
     ],
   });
+  await screen.findByText("Refund of $2.50: on its way");
   const rows = (await screen.findAllByRole("row")).slice(1).map((row) => row.textContent);
   expect(rows[0]).toContain("Disputed");
   expect(rows[0]).toContain("¥1,500");
+  expect(rows[0]).toContain("Dispute over ¥1,500: open");
+  expect(rows[0]).not.toContain("Refund of");
   expect(rows[1]).toContain("Partly refunded");
   expect(rows[1]).toContain("$2.50 refunded");
   expect(rows[2]).toContain("Declined: Your card was declined.");

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { CreditBalanceData } from "../queries/balance.js";
-import { balanceState, runwayDays } from "./balance_state.js";
+import { balanceState, daysBetween } from "./balance_state.js";
 
 const healthy: CreditBalanceData = {
   balance: 100n,
@@ -14,11 +14,9 @@ const healthy: CreditBalanceData = {
   asOf: "2026-11-23T00:00:00Z",
 };
 
-test("the runway is what is available over what was used a day", () => {
-  expect(runwayDays(600n, 700n, 7)).toBe(6);
-  expect(runwayDays(0n, 700n, 7)).toBe(0);
-  expect(runwayDays(-5n, 700n, 7)).toBe(0);
-  expect(runwayDays(600n, 0n, 7)).toBeNull();
+test("days between two instants have fractions and a sign", () => {
+  expect(daysBetween("2026-11-23T00:00:00Z", "2026-11-29T12:00:00+00:00")).toBe(6.5);
+  expect(daysBetween("2026-11-23T00:00:00Z", "2026-11-22T00:00:00Z")).toBe(-1);
 });
 
 test.each([

@@ -1,33 +1,23 @@
 /** Which state a balance is in, and how long it lasts. */
 
-import type { MicroCredits } from "../credits.js";
 import type { CreditBalanceData } from "../queries/balance.js";
 
 export type BalanceState = "restricted" | "debt" | "held" | "zero" | "low" | "healthy";
 
 /** How many days of recent use must be left before a balance counts as low. */
 const LOW_DAYS = 3;
-const HUNDREDTHS = 100n;
+const DAY_MS = 86_400_000;
 
-/**
- * Tells how many days the available credits last at a recent pace.
- *
- * @param available - What can be spent.
- * @param used - What the last days used together.
- * @param days - How many days those were.
- * @returns Days to a hundredth; null when nothing was used.
- */
-export function runwayDays(available: MicroCredits, used: MicroCredits, days: number): number | null {
-  if (used <= 0n) return null;
-  const spendable = available > 0n ? available : 0n;
-  return Number((spendable * BigInt(days) * HUNDREDTHS) / used) / Number(HUNDREDTHS);
+/** Days from one instant to another; below 0 when the second is earlier. */
+export function daysBetween(from: string, to: string): number {
+  return (Date.parse(to) - Date.parse(from)) / DAY_MS;
 }
 
 /**
  * Names the state that matters most.
  *
  * @param balance - The wallet.
- * @param runway - Days as `runwayDays` gives them.
+ * @param runway - Days until the credits run out at the present pace; null when that is not in sight.
  */
 export function balanceState(balance: CreditBalanceData, runway: number | null): BalanceState {
   if (balance.restrictedReason !== null) return "restricted";

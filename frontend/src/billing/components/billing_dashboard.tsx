@@ -1,17 +1,18 @@
 /** `BillingDashboard`: everything about an organization's credits and money, in tabs. */
 
-import { type ReactNode, useRef, useState } from "react";
+import { lazy, type ReactNode, Suspense, useRef, useState } from "react";
 import { useMessages } from "../context.js";
 import { type Connection, useConnection } from "../live.js";
 import { useCreditBalance } from "../queries/balance.js";
 import { useCheapestAction } from "../queries/catalogue.js";
 import { useRights } from "../queries/membership.js";
 import { Button } from "../ui/button.js";
+import { Skeleton } from "../ui/feedback.js";
 import { Tabs } from "../ui/tabs.js";
+import { BillingNotices } from "./billing_notices.js";
 import { CreditBalance } from "./credit_balance.js";
 import { CreditPackages } from "./credit_packages.js";
 import { CreditUsageChart } from "./credit_usage_chart.js";
-import { DepartmentLimits } from "./department_limits.js";
 import { InvoiceList } from "./invoice_list.js";
 import { Ledger } from "./ledger.js";
 import { PaymentHistory } from "./payment_history.js";
@@ -19,10 +20,15 @@ import { Paywall } from "./paywall.js";
 import { type PaywallFacts, paywallOfBalance } from "./paywall_facts.js";
 import { SubscriptionCard } from "./subscription_card.js";
 
-export const DASHBOARD_TABS = ["overview", "usage", "activity", "invoices", "settings"] as const;
+export const DASHBOARD_TABS = ["overview", "usage", "activity", "plan", "invoices", "settings"] as const;
 export type DashboardTab = (typeof DASHBOARD_TABS)[number];
 
+const ActivityTab = lazy(() => import("./activity_tab.js"));
+const LimitsTab = lazy(() => import("./limits_tab.js"));
+const PlanTab = lazy(() => import("./plan_tab.js"));
+
 const RECENT_PAYMENTS = 5;
+const LOADING_LINES = 6;
 
 export interface BillingDashboardProps {
   /** The tab shown, when the host keeps it (in its address, say). */
@@ -38,15 +44,16 @@ export function BillingDashboard({
   onTabChange,
   isTopUpAsked = false,
 }: BillingDashboardProps): ReactNode {
-  const { dashboard } = useMessages();
+  const { dashboard, states } = useMessages();
   const [ownTab, setOwnTab] = useState<DashboardTab>("overview");
   const show = onTabChange ?? setOwnTab;
   const contents: Readonly<Record<DashboardTab, ReactNode>> = {
     overview: <Overview onShow={show} isTopUpAsked={isTopUpAsked} />,
     usage: <CreditUsageChart />,
-    activity: <Ledger />,
+    activity: <ActivityTab />,
+    plan: <PlanTab />,
     invoices: <Invoices />,
-    settings: <DepartmentLimits />,
+    settings: <LimitsTab />,
   };
   return (
     <Tabs
@@ -58,7 +65,11 @@ export function BillingDashboard({
       tabs={DASHBOARD_TABS.map((value) => ({
         value,
         label: dashboard.tabs[value],
-        content: contents[value],
+        content: (
+          <Suspense fallback={<Skeleton lines={LOADING_LINES} label={states.loading} />}>
+            {contents[value]}
+          </Suspense>
+        ),
       }))}
     />
   );
@@ -111,13 +122,24 @@ function Overview({ onShow, isTopUpAsked }: OverviewProps): ReactNode {
   );
   return (
     <div className="grid grid-cols-1 gap-4 lg:grid-cols-3">
+      <div className="space-y-4 empty:hidden lg:col-span-3">
+        <BillingNotices onShowApprovals={() => onShow("settings")} />
+      </div>
       {paywall === null ? null : (
         <div ref={packages} className="scroll-mt-4 lg:col-span-3">
           <Paywall facts={paywall} />
         </div>
       )}
       <CreditBalance className="lg:col-span-2" onTopUp={canBuy ? showPackages : undefined} />
-      <SubscriptionCard />
+      <SubscriptionCard
+        actions={
+          canBuy ? (
+            <Button variant="quiet" className="-my-1.5 -mr-3" onClick={() => onShow("plan")}>
+              {messages.plans.seePlans}
+            </Button>
+          ) : undefined
+        }
+      />
       <CreditUsageChart isCompact className="lg:col-span-3" actions={seeAll("usage")} />
       {paywall !== null || !canBuy ? null : (
         <div ref={packages} className="scroll-mt-4 lg:col-span-3">

@@ -2,7 +2,9 @@
 
 import type { ReactNode } from "react";
 import { useFormat, useMessages } from "../context.js";
+import { describeError } from "../errors.js";
 import { useCreditBalance } from "../queries/balance.js";
+import { useFinishSetup } from "../queries/cards.js";
 import { type CheckoutState, useCheckoutStatus } from "../queries/checkout.js";
 import { Button, ButtonLink } from "../ui/button.js";
 import { Card } from "../ui/card.js";
@@ -12,13 +14,16 @@ import { QueryState } from "../ui/query_state.js";
 export interface CheckoutReturnProps {
   /** Stripe's session id from the address; null when the person left the checkout without paying. */
   sessionId: string | null;
+  /** The checkout was to save a card (`setup=1` in the address), not to buy. */
+  isSetup?: boolean;
   /** Leads back to the dashboard. */
   onBack: () => void;
 }
 
 /** The page after Stripe's page. */
-export function CheckoutReturn({ sessionId, onBack }: CheckoutReturnProps): ReactNode {
+export function CheckoutReturn({ sessionId, isSetup = false, onBack }: CheckoutReturnProps): ReactNode {
   const { checkout } = useMessages();
+  if (sessionId !== null && isSetup) return <SavedCard sessionId={sessionId} onBack={onBack} />;
   if (sessionId !== null) return <FollowedCheckout sessionId={sessionId} onBack={onBack} />;
   return (
     <Outcome tone="neutral" title={checkout.canceledTitle} note={checkout.canceledNote}>
@@ -27,6 +32,43 @@ export function CheckoutReturn({ sessionId, onBack }: CheckoutReturnProps): Reac
       </Button>
     </Outcome>
   );
+}
+
+/** A card was saved on Stripe's page; here it becomes the default. */
+function SavedCard({ sessionId, onBack }: { sessionId: string; onBack: () => void }): ReactNode {
+  const messages = useMessages();
+  const { cards } = messages;
+  const setup = useFinishSetup(sessionId);
+  const back = (
+    <Button variant="primary" onClick={onBack}>
+      {messages.checkout.back}
+    </Button>
+  );
+  if (setup.error !== null) {
+    return (
+      <Outcome tone="danger" title={cards.failedTitle} note={describeError(setup.error, messages)}>
+        {back}
+      </Outcome>
+    );
+  }
+  if (setup.data === undefined) {
+    return (
+      <Card title={cards.savingTitle} className="mx-auto max-w-xl">
+        <Skeleton lines={2} label={messages.states.loading} />
+      </Card>
+    );
+  }
+  const { brand, last4 } = setup.data;
+  const name = brand === null || last4 === null ? cards.method : cards.name(capitalize(brand), last4);
+  return (
+    <Outcome tone="success" title={cards.savedTitle} note={cards.savedNote(name)}>
+      {back}
+    </Outcome>
+  );
+}
+
+function capitalize(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function FollowedCheckout({ sessionId, onBack }: { sessionId: string; onBack: () => void }): ReactNode {

@@ -1,19 +1,16 @@
 /** `CreditBalance`: what can be spent now, what is held, what expires next and how long it lasts. */
 
-import { type ReactNode, useMemo } from "react";
+import type { ReactNode } from "react";
 import { useFormat, useMessages } from "../context.js";
+import { labelOf } from "../labels.js";
 import { type CreditBalanceData, useCreditBalance } from "../queries/balance.js";
-import { useRights } from "../queries/membership.js";
-import { lastDays, useUsage } from "../queries/usage.js";
+import { type UsageForecast, useRestriction, useUsageForecast } from "../queries/outlook.js";
 import { Button } from "../ui/button.js";
 import { Card } from "../ui/card.js";
 import { Badge, Notice, type Tone } from "../ui/feedback.js";
 import { QueryState } from "../ui/query_state.js";
-import { type BalanceState, balanceState, runwayDays } from "./balance_state.js";
-import { useToday } from "./today.js";
+import { type BalanceState, balanceState, daysBetween } from "./balance_state.js";
 
-const PACE_DAYS = 7;
-const YEAR_DAYS = 365;
 const TONES: Readonly<Record<BalanceState, Tone>> = {
   restricted: "danger",
   debt: "danger",
@@ -33,8 +30,9 @@ export interface CreditBalanceProps {
 export function CreditBalance({ onTopUp, className = "" }: CreditBalanceProps): ReactNode {
   const messages = useMessages();
   const balance = useCreditBalance();
-  const runway = useRunway(balance.data);
-  const state = balance.data === undefined ? null : balanceState(balance.data, runway ?? null);
+  const forecast = useUsageForecast();
+  const restriction = useRestriction();
+  const state = balance.data === undefined ? null : balanceState(balance.data, daysLeft(forecast.data));
   return (
     <Card
       title={messages.balance.title}
@@ -45,8 +43,13 @@ export function CreditBalance({ onTopUp, className = "" }: CreditBalanceProps): 
         {(data) => (
           <>
             <Figure data={data} onTopUp={onTopUp} />
-            <StateNote state={state ?? "healthy"} reason={data.restrictedReason} />
-            <Facts data={data} runway={runway} />
+            <StateNote
+              state={state ?? "healthy"}
+              reason={data.restrictedReason}
+              from={restriction.data?.restricted_from ?? null}
+            />
+            <ComingRestriction isRestricted={data.restrictedReason !== null} />
+            <Facts data={data} forecast={forecast.data} />
           </>
         )}
       </QueryState>
@@ -54,19 +57,9 @@ export function CreditBalance({ onTopUp, className = "" }: CreditBalanceProps): 
   );
 }
 
-/**
- * Days that the available credits last at the pace of the last seven days; null when nothing was used. Undefined while unknown, and for
- * people who see a part of the use only: their part would promise the whole organization a longer life.
- */
-function useRunway(balance: CreditBalanceData | undefined): number | null | undefined {
-  const rights = useRights();
-  const today = useToday();
-  const period = useMemo(() => lastDays(PACE_DAYS, today), [today]);
-  const usage = useUsage(period, null);
-  if (balance === undefined || usage.data === undefined || rights.data?.canSeeMoney !== true)
-    return undefined;
-  const used = usage.data.reduce((sum, cell) => sum + cell.amount, 0n);
-  return runwayDays(balance.available, used, PACE_DAYS);
+function daysLeft(forecast: UsageForecast | undefined): number | null {
+  if (forecast === undefined || forecast.runsOutAt === null) return null;
+  return daysBetween(forecast.asOf, forecast.runsOutAt);
 }
 
 function StateBadge({ state }: { state: BalanceState }): ReactNode {
@@ -120,11 +113,18 @@ function Figure({
   );
 }
 
-function StateNote({ state, reason }: { state: BalanceState; reason: string | null }): ReactNode {
-  const { balance, restricted } = useMessages();
-  const reasons: Readonly<Record<string, string>> = restricted;
+interface StateNoteProps {
+  state: BalanceState;
+  reason: string | null;
+  from: string | null;
+}
+
+function StateNote({ state, reason, from }: StateNoteProps): ReactNode {
+  const { balance, outlook, restricted } = useMessages();
+  const format = useFormat();
+  const since = from === null ? "" : ` ${outlook.restrictedSince(format.dateTime(from))}`;
   const notes: Partial<Record<BalanceState, string>> = {
-    restricted: reasons[reason ?? ""] ?? restricted.unknown,
+    restricted: labelOf(restricted, reason !== null && reason in restricted ? reason : "unknown") + since,
     debt: balance.debtNote,
     held: balance.allHeldNote,
     low: balance.lowNote,
@@ -138,10 +138,30 @@ function StateNote({ state, reason }: { state: BalanceState; reason: string | nu
   );
 }
 
-function Facts({ data, runway }: { data: CreditBalanceData; runway: number | null | undefined }): ReactNode {
+/** A restriction that is decided and does not hold yet: the days of grace after a failed payment. */
+function ComingRestriction({ isRestricted }: { isRestricted: boolean }): ReactNode {
+  const { outlook } = useMessages();
+  const format = useFormat();
+  const { data } = useRestriction();
+  if (isRestricted || data?.restricted_from == null) return null;
+  return (
+    <div className="mt-3">
+      <Notice tone="warning" title={outlook.restrictedFromTitle}>
+        {outlook.restrictedFrom(format.dateTime(data.restricted_from))}
+      </Notice>
+    </div>
+  );
+}
+
+function Facts({
+  data,
+  forecast,
+}: {
+  data: CreditBalanceData;
+  forecast: UsageForecast | undefined;
+}): ReactNode {
   const { balance } = useMessages();
   const format = useFormat();
-  const runwayText = useRunwayText(runway ?? null);
   const [expiring] = data.expiring;
   const [pending] = data.pending;
   return (
@@ -156,7 +176,7 @@ function Facts({ data, runway }: { data: CreditBalanceData; runway: number | nul
             : balance.expiringDetail(format.credits(expiring.amount), format.date(expiring.at))
         }
       />
-      {runway === undefined ? null : <Fact label={balance.runway} value={runwayText} />}
+      {forecast === undefined ? null : <RunsOut forecast={forecast} />}
       {data.debt > 0n ? <Fact label={balance.debt} value={format.credits(data.debt)} /> : null}
       {pending === undefined ? null : (
         <Fact
@@ -168,18 +188,39 @@ function Facts({ data, runway }: { data: CreditBalanceData; runway: number | nul
   );
 }
 
-function Fact({ label, value }: { label: string; value: string }): ReactNode {
+function RunsOut({ forecast }: { forecast: UsageForecast }): ReactNode {
+  const { outlook } = useMessages();
+  const format = useFormat();
+  const { runsOutAt, earliest, latest, spendPerDay } = forecast;
+  if (forecast.daysObserved === 0 || spendPerDay === null) {
+    return <Fact label={outlook.runsOut} value={outlook.noPace} />;
+  }
+  const interval =
+    earliest === null
+      ? null
+      : latest === null
+        ? outlook.intervalOpen(format.date(earliest))
+        : outlook.interval(format.date(earliest), format.date(latest));
   return (
-    <div className="min-w-0">
-      <dt className="text-xs text-muted-foreground">{label}</dt>
-      <dd className="mt-0.5 font-medium tabular-nums">{value}</dd>
-    </div>
+    <Fact label={outlook.runsOut} value={runsOutAt === null ? outlook.beyond : format.date(runsOutAt)}>
+      {interval === null ? null : <span className="block">{interval}</span>}
+      <span className="block">
+        {outlook.confidence(format.percent(forecast.confidence), format.credits(spendPerDay))}
+      </span>
+    </Fact>
   );
 }
 
-function useRunwayText(runway: number | null): string {
-  const { balance } = useMessages();
-  if (runway === null) return balance.runwayUnknown;
-  if (runway > YEAR_DAYS) return balance.runwayOver;
-  return runway < 1 ? balance.runwayUnderOne : balance.runwayDays(balance.runwayUnit(Math.floor(runway)));
+function Fact({ label, value, children }: { label: string; value: string; children?: ReactNode }): ReactNode {
+  return (
+    <div className="min-w-0">
+      <dt className="text-xs text-muted-foreground">{label}</dt>
+      <dd className="mt-0.5 font-medium tabular-nums">
+        {value}
+        {children === undefined ? null : (
+          <span className="mt-0.5 block text-xs font-normal text-muted-foreground">{children}</span>
+        )}
+      </dd>
+    </div>
+  );
 }

@@ -73,12 +73,14 @@ function Invoice({ invoice, now }: { invoice: InvoiceRow; now: number }): ReactN
   const { payments: texts } = useMessages();
   const format = useFormat();
   const status = isOverdue(invoice, now) ? "overdue" : invoice.status;
-  const link = invoice.hosted_invoice_url ?? invoice.invoice_pdf;
   const number = invoice.number ?? texts.noCard;
   return (
     <tr>
       <Cell isRowHeader className="text-left font-medium">
         {number}
+        <span className="block font-normal sm:hidden">
+          <InvoiceLinks invoice={invoice} number={number} />
+        </span>
       </Cell>
       <Cell isSecondary>{format.date(invoice.due_date ?? invoice.created_at)}</Cell>
       <Cell>
@@ -86,19 +88,38 @@ function Invoice({ invoice, now }: { invoice: InvoiceRow; now: number }): ReactN
       </Cell>
       <Cell isNumeric>{format.money(invoice.total, invoice.currency)}</Cell>
       <Cell isNumeric isSecondary>
-        {link === null ? (
-          texts.noCard
-        ) : (
-          <a
-            className="text-primary underline underline-offset-2"
-            href={link}
-            target="_blank"
-            rel="noreferrer"
-          >
-            {texts.openInvoice(number)}
-          </a>
-        )}
+        <InvoiceLinks invoice={invoice} number={number} />
       </Cell>
     </tr>
+  );
+}
+
+/** Stripe's page of an invoice, where an open one is paid, and the invoice as a file. */
+function InvoiceLinks({ invoice, number }: { invoice: InvoiceRow; number: string }): ReactNode {
+  const { payments: texts } = useMessages();
+  const links = [
+    {
+      href: invoice.hosted_invoice_url,
+      text: invoice.status === "open" ? texts.payInvoice : texts.viewInvoice,
+    },
+    { href: invoice.invoice_pdf, text: texts.pdf },
+  ];
+  return (
+    <span className="inline-flex flex-wrap justify-end gap-x-3">
+      {links.map(({ href, text }) =>
+        href === null ? null : (
+          <a
+            key={text}
+            className="text-primary underline underline-offset-2"
+            href={href}
+            target="_blank"
+            rel="noreferrer"
+            aria-label={texts.invoiceLink(text, number)}
+          >
+            {text}
+          </a>
+        ),
+      )}
+    </span>
   );
 }

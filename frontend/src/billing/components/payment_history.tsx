@@ -3,7 +3,7 @@
 import type { ReactNode } from "react";
 import { useFormat, useMessages } from "../context.js";
 import { labelOf } from "../labels.js";
-import { type PaymentRow, usePayments } from "../queries/money.js";
+import { type PaymentRow, type Reversals, usePayments, useReversals } from "../queries/money.js";
 import { Card } from "../ui/card.js";
 import { Badge, EmptyState, type Tone } from "../ui/feedback.js";
 import { QueryState } from "../ui/query_state.js";
@@ -48,6 +48,7 @@ export function PaymentHistory(props: PaymentHistoryProps): ReactNode {
 function Payments({ limit, hasPortal }: { limit: number; hasPortal: boolean }): ReactNode {
   const { payments: texts } = useMessages();
   const payments = usePayments(limit);
+  const reversals = useReversals();
   const columns: Column[] = [
     { key: "date", label: texts.date, isSecondary: true },
     { key: "description", label: texts.description },
@@ -67,7 +68,7 @@ function Payments({ limit, hasPortal }: { limit: number; hasPortal: boolean }): 
         <>
           <Table caption={texts.caption} columns={columns}>
             {rows.map((row) => (
-              <Payment key={row.id} payment={row} />
+              <Payment key={row.id} payment={row} reversals={reversals.data} />
             ))}
           </Table>
           {hasPortal ? (
@@ -81,7 +82,13 @@ function Payments({ limit, hasPortal }: { limit: number; hasPortal: boolean }): 
   );
 }
 
-function Payment({ payment }: { payment: PaymentRow }): ReactNode {
+function Payment({
+  payment,
+  reversals,
+}: {
+  payment: PaymentRow;
+  reversals: Reversals | undefined;
+}): ReactNode {
   const { payments: texts } = useMessages();
   const format = useFormat();
   const at = payment.paid_at ?? payment.created_at;
@@ -98,6 +105,7 @@ function Payment({ payment }: { payment: PaymentRow }): ReactNode {
         {isFailed ? (
           <span className="block text-xs text-danger">{texts.failure(payment.failure_message ?? "")}</span>
         ) : null}
+        <WentBack payment={payment} reversals={reversals} />
       </Cell>
       <Cell isSecondary>
         {payment.card_brand === null || payment.card_last4 === null ? (
@@ -136,6 +144,37 @@ function Payment({ payment }: { payment: PaymentRow }): ReactNode {
       </Cell>
     </tr>
   );
+}
+
+/** Refunds and disputes of a payment, with how they stand. */
+function WentBack({
+  payment,
+  reversals,
+}: {
+  payment: PaymentRow;
+  reversals: Reversals | undefined;
+}): ReactNode {
+  const { reversals: texts } = useMessages();
+  const format = useFormat();
+  const intent = payment.stripe_payment_intent_id;
+  if (reversals === undefined || intent === null) return null;
+  const refunds = reversals.refunds.filter((row) => row.stripe_payment_intent_id === intent);
+  const disputes = reversals.disputes.filter((row) => row.stripe_payment_intent_id === intent);
+  const lines = [
+    ...refunds.map((row) => ({
+      key: row.stripe_refund_id,
+      text: texts.refund(format.money(row.amount, row.currency), labelOf(texts.refundStatuses, row.status)),
+    })),
+    ...disputes.map((row) => ({
+      key: row.stripe_dispute_id,
+      text: texts.dispute(format.money(row.amount, row.currency), labelOf(texts.disputeStatuses, row.status)),
+    })),
+  ];
+  return lines.map(({ key, text }) => (
+    <span key={key} className="block text-xs text-muted-foreground">
+      {text}
+    </span>
+  ));
 }
 
 function usePaymentName(payment: PaymentRow): string {

@@ -22,19 +22,27 @@ const TONES: Readonly<Record<string, Tone>> = {
   paused: "warning",
 };
 
+export interface SubscriptionCardProps {
+  className?: string;
+  /** What stands at the right of the title. */
+  actions?: ReactNode;
+  /** What stands below the plan, for people who may see it. */
+  children?: ReactNode;
+}
+
 /** The organization's plan, for people who may see its money. */
-export function SubscriptionCard({ className = "" }: { className?: string }): ReactNode {
+export function SubscriptionCard({ className = "", actions, children }: SubscriptionCardProps): ReactNode {
   const messages = useMessages();
   return (
-    <Card title={messages.subscription.title} className={className}>
+    <Card title={messages.subscription.title} className={className} actions={actions}>
       <ForRole may={(rights) => rights.canSeeMoney} note={messages.states.noPermissionMoney}>
-        {() => <CurrentPlan />}
+        {() => <CurrentPlan>{children}</CurrentPlan>}
       </ForRole>
     </Card>
   );
 }
 
-function CurrentPlan(): ReactNode {
+function CurrentPlan({ children }: { children: ReactNode }): ReactNode {
   const { subscription: texts } = useMessages();
   return (
     <QueryState
@@ -43,19 +51,20 @@ function CurrentPlan(): ReactNode {
       isEmpty={(row) => row === null}
       empty={<EmptyState title={texts.none} note={texts.noneNote} />}
     >
-      {(row) => (row === null ? null : <Plan subscription={row} />)}
+      {(row) => (row === null ? null : <Plan subscription={row}>{children}</Plan>)}
     </QueryState>
   );
 }
 
-function Plan({ subscription }: { subscription: SubscriptionRow }): ReactNode {
-  const { subscription: texts } = useMessages();
+function Plan({ subscription, children }: { subscription: SubscriptionRow; children: ReactNode }): ReactNode {
+  const { subscription: texts, plans } = useMessages();
   const format = useFormat();
-  const { plan, status } = subscription;
+  const { plan, next_plan: nextPlan, status } = subscription;
   const price = subscription.unit_amount ?? plan?.unit_amount ?? 0;
   const currency = subscription.currency ?? plan?.currency ?? "usd";
   const isEnding = status === "active" && endOf(subscription) !== null;
-  const priceText = format.money(price, currency);
+  // With a change planned, the price agreed is that of the next plan already.
+  const present = nextPlan === null ? price : (plan?.unit_amount ?? price);
   return (
     <div className="space-y-3 text-sm">
       <div className="flex flex-wrap items-center gap-2">
@@ -65,17 +74,24 @@ function Plan({ subscription }: { subscription: SubscriptionRow }): ReactNode {
         </Badge>
       </div>
       <p className="text-muted-foreground">
-        {price === 0
+        {present === 0
           ? texts.free
-          : plan?.billing_interval === "year"
-            ? texts.perYear(priceText)
-            : texts.perMonth(priceText)}
+          : plans.price(
+              format.money(present, currency),
+              labelOf(plans.per, plan?.billing_interval ?? "month"),
+            )}
         {plan === null ? null : (
           <span className="block">{texts.creditsPerPeriod(format.credits(plan.credits_per_period))}</span>
         )}
       </p>
       <ChargeLine subscription={subscription} price={price} currency={currency} />
-      {subscription.stripe_subscription_id === null ? null : <PortalButton />}
+      {nextPlan === null || subscription.current_period_end === null ? null : (
+        <p>{texts.nextPlan(nextPlan.name, format.date(subscription.current_period_end))}</p>
+      )}
+      <div className="flex flex-wrap gap-2">
+        {subscription.stripe_subscription_id === null ? null : <PortalButton />}
+        {children}
+      </div>
     </div>
   );
 }
@@ -104,14 +120,18 @@ function ChargeLine({
   );
 }
 
-/** Opens Stripe's customer portal: cards, addresses, cancelling. */
-export function PortalButton(): ReactNode {
+/** Opens Stripe's customer portal: cards, addresses, cancelling. `isForCards` opens it where a card is replaced. */
+export function PortalButton({ isForCards = false }: { isForCards?: boolean }): ReactNode {
   const messages = useMessages();
-  const portal = useOpenPortal();
+  const portal = useOpenPortal(isForCards ? "payment_method_update" : undefined);
   return (
     <div className="space-y-2">
       <Button onClick={() => portal.mutate()} disabled={portal.isPending || portal.isSuccess}>
-        {portal.isPending ? messages.states.loading : messages.subscription.manage}
+        {portal.isPending
+          ? messages.states.loading
+          : isForCards
+            ? messages.plans.manageCards
+            : messages.subscription.manage}
       </Button>
       {portal.error === null ? null : (
         <Notice tone="danger" isAlert>

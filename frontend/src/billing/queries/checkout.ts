@@ -42,19 +42,27 @@ export function useBuyPackage() {
 }
 
 /** The worker adds the session's id to the first; the second says by itself that nothing was bought. */
-function returnAddresses(returnUrl: string): { success_url: string; cancel_url: string } {
+export function returnAddresses(returnUrl: string): { success_url: string; cancel_url: string } {
   const canceled = new URL(returnUrl);
   canceled.searchParams.set("canceled", "1");
   return { success_url: returnUrl, cancel_url: canceled.href };
 }
 
-/** Opens Stripe's customer portal and sends the browser there. */
-export function useOpenPortal() {
+/**
+ * Opens Stripe's customer portal and sends the browser there.
+ *
+ * @param flow - The one task to open it at; its front page when left out.
+ */
+export function useOpenPortal(flow?: "payment_method_update") {
   const { organizationId } = useBilling();
   const callWorker = useWorkers();
   return useMutation({
     mutationFn: async () => {
-      const body = { organization_id: organizationId, return_url: window.location.href };
+      const body = {
+        organization_id: organizationId,
+        return_url: window.location.href,
+        ...(flow === undefined ? {} : { flow }),
+      };
       const { url } = await callWorker("create_portal_session", body, redirectAnswer);
       window.location.assign(url);
     },

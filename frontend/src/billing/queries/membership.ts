@@ -13,6 +13,7 @@ export interface Rights {
   readonly canSetLimits: boolean;
   readonly canSeeKeys: boolean;
   readonly canManageKeys: boolean;
+  readonly canApprove: boolean;
 }
 
 /**
@@ -30,6 +31,7 @@ export function rightsOf(role: string | null): Rights {
     canSetLimits: seesMoney,
     canSeeKeys: seesMoney,
     canManageKeys: isAdmin,
+    canApprove: isAdmin,
   };
 }
 

@@ -47,7 +47,7 @@ export function stubClient(answers: Answers): HostClient {
   const answer: typeof fetch = async (input, init) => {
     const request = new Request(input, init);
     const name = new URL(request.url).pathname.replace("/rest/v1/", "");
-    const body = answers[name]?.(request) ?? [];
+    const body = (await answers[name]?.(request)) ?? [];
     if (body instanceof Response) return body;
     return new Response(JSON.stringify(body), { headers: { "Content-Type": "application/json" } });
   };
@@ -79,6 +79,20 @@ export function wallet(changes: Readonly<Record<string, unknown>> = {}): Record<
   };
 }
 
+/** The outlook that `get_usage_forecast` answers with, unless a test says otherwise. */
+export function forecast(changes: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
+  return {
+    runs_out_at: "2027-03-01T00:00:00+00:00",
+    runs_out_earliest: "2027-02-01T00:00:00+00:00",
+    runs_out_latest: "2027-04-01T00:00:00+00:00",
+    confidence: "0.8",
+    spend_per_day: "5.000000",
+    days_observed: 28,
+    as_of: "2026-11-23T10:42:00+00:00",
+    ...changes,
+  };
+}
+
 /** The caller's membership. */
 export function member(role: string): Answer {
   return () => [{ role }];
@@ -93,6 +107,7 @@ export function renderBilling(
   const provided = {
     organization_members: member("owner"),
     "rpc/get_credit_balance": () => wallet(),
+    "rpc/get_usage_forecast": () => forecast(),
     ...answers,
   };
   return render(

@@ -136,3 +136,35 @@ export function Segmented({ label, value, options, onValueChange }: SegmentedPro
     </fieldset>
   );
 }
+
+export interface CheckboxProps {
+  label: string;
+  isChecked: boolean;
+  onCheckedChange: (isChecked: boolean) => void;
+  error?: string | undefined;
+}
+
+/** A box to tick, with what ticking it says, and what is wrong while it is not ticked. */
+export function Checkbox({ label, isChecked, onCheckedChange, error }: CheckboxProps): ReactNode {
+  const noteId = useId();
+  return (
+    <div>
+      <label className="flex items-start gap-2 text-sm">
+        <input
+          type="checkbox"
+          className="mt-0.5 size-4 shrink-0"
+          checked={isChecked}
+          aria-invalid={error !== undefined}
+          {...(error === undefined ? {} : { "aria-describedby": noteId })}
+          onChange={(event) => onCheckedChange(event.target.checked)}
+        />
+        <span>{label}</span>
+      </label>
+      {error === undefined ? null : (
+        <p id={noteId} className="mt-1 text-xs text-danger">
+          {error}
+        </p>
+      )}
+    </div>
+  );
+}

@@ -1,4 +1,4 @@
-"""The commands: balance, ledger tail, agents key, outbox, doctor. The environment has the settings."""
+"""The commands of agents and their owners; those of operators and of the Stripe twin are put beside them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from tallybase import doctor as checks
+from tallybase.cli import approvals, operations, twin
 from tallybase.cli.output import AsJson, console, print_json, print_table, reported
 from tallybase.client import Credits
 from tallybase.errors import plain
@@ -30,6 +31,13 @@ outbox_app = typer.Typer(no_args_is_help=True, help="Spends that wait on this ma
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(agents_app, name="agents")
 agents_app.add_typer(key_app, name="key")
+app.add_typer(approvals.app, name="approvals")
+app.add_typer(operations.events_app, name="events")
+app.add_typer(operations.catalogue_app, name="catalogue")
+app.add_typer(twin.app, name="twin")
+app.command()(operations.reconcile)
+ledger_app.command()(operations.verify)
+ledger_app.command()(operations.rebuild)
 app.add_typer(outbox_app, name="outbox")
 
 _FOLLOW_SECONDS = 1.0
