@@ -32,6 +32,7 @@ as $$
 declare
   v_terms billing_private.spend_terms;
   v_events billing_private.plain_event[];
+  v_keys text[];
   v_caller bytea;
   v_total numeric;
   v_locked_at timestamptz;
@@ -55,13 +56,15 @@ begin
 
   -- An event that is not plain, or whose terms are others, is left out here, and then the count says so.
   select array_agg((
-    e.agent_type, e.action, e.run_id, e.idempotency_key, e.metadata, e.amount, coalesce(m.amount, billing_private.round_up(e.amount)), m.price_ids,
+    e.agent_type, e.action, e.run_id, e.idempotency_key, e.metadata, e.amount, coalesce(m.amount, e.charged), m.price_ids,
     case when m.amount is null
       then jsonb_set(jsonb_set(m.price, '{exact_amount}', to_jsonb(e.amount)), '{rows,0,amount}', to_jsonb(e.amount)) else m.price end
-  )::billing_private.plain_event order by e.place), sum(coalesce(m.amount, billing_private.round_up(e.amount)))
-  into v_events, v_total
+  )::billing_private.plain_event order by e.place), sum(coalesce(m.amount, e.charged)),
+    coalesce(array_agg(e.idempotency_key) filter (where e.idempotency_key is not null), '{}')
+  into v_events, v_total, v_keys
   from (
-    select
+    select p.*, round(ceil(p.amount * 1000000) * 0.000001, 6) as charged -- round_up(), without a call an event
+    from (select
       i.place, i.event ->> 'agent_type' as agent_type, i.event ->> 'action' as action, i.event ->> 'run_id' as run_id,
       i.event ->> 'idempotency_key' as idempotency_key, nullif(nullif(i.event -> 'metadata', 'null'), '{}') as metadata,
       case when i.event ->> 'amount' ~ '^[0-9]{1,14}([.][0-9]{1,30})?$' then (i.event ->> 'amount')::numeric end as amount
@@ -75,6 +78,7 @@ begin
         and btrim(i.event ->> 'idempotency_key') <> '', true)
       and coalesce(length(i.event ->> 'run_id') between 1 and 255 and i.event ->> 'run_id' !~ '[[:cntrl:]]'
         and btrim(i.event ->> 'run_id') <> '' and not v_terms.has_run_limits, true)
+    ) as p
   ) as e
   inner join billing_private.spend_terms as m
     on m.caller = v_caller and m.agent_type = e.agent_type and m.action = e.action
@@ -120,11 +124,10 @@ begin
         and not exists (select 1 from unnest(v_events) as e where e.agent_type <> w.agent_type)
       ))
       and (v_terms.limit_ids is null or (c.found = cardinality(v_terms.limit_ids) and c.are_quiet))
-      and (select count(e.idempotency_key) = count(distinct e.idempotency_key) from unnest(v_events) as e)
-      and not exists (
-        select 1 from unnest(v_events) as e
-        inner join billing.credit_transactions as k
-          on k.organization_id = v_terms.organization_id and k.idempotency_key = e.idempotency_key
+      and cardinality(v_keys) = (select count(distinct k) from unnest(v_keys) as k)
+      and not exists ( -- by an array, not a join: a join's plan, made while the ledger was short, would read all of it for ever
+        select 1 from billing.credit_transactions as k
+        where k.organization_id = v_terms.organization_id and k.idempotency_key = any(v_keys)
       )
   ),
   spends as materialized (
