@@ -10,6 +10,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 _ROW = re.compile(r"^\| ([\d, ]+) \| (`[^|]+`) \|", re.MULTILINE)
 _SQL_REFUSAL = re.compile(r"\b(4\d\d|5\d\d), '([a-z]+(?:_[a-z]+)+|busy|conflict|hold_)'")
 _HOLD_ENDS = ("captured", "released", "expired")
+#: What decide_limits() answers; its callers raise it with 402.
+_LIMIT_DECISION = re.compile(r"v_decision\.slug := [^;]*?'([a-z]+_[a-z]+)'(?: else '([a-z]+_[a-z]+)')?[^;']*;")
 
 Refusals = set[tuple[int, str]]
 
@@ -22,6 +24,8 @@ def test_the_table_of_errors_names_exactly_what_the_database_raises() -> None:
                 raised |= {(int(status), f"hold_{end}") for end in _HOLD_ENDS}
             else:
                 raised.add((int(status), slug))
+        for slugs in _LIMIT_DECISION.findall(file.read_text()):
+            raised |= {(402, slug) for slug in slugs if slug}
     assert _documented("## The database", "## The workers") == raised
 
 
