@@ -11,7 +11,9 @@ _ROW = re.compile(r"^\| ([\d, ]+) \| (`[^|]+`) \|", re.MULTILINE)
 _SQL_REFUSAL = re.compile(r"\b(4\d\d|5\d\d), '([a-z]+(?:_[a-z]+)+|busy|conflict|hold_)'")
 _HOLD_ENDS = ("captured", "released", "expired")
 #: What decide_limits() answers; its callers raise it with 402.
-_LIMIT_DECISION = re.compile(r"v_decision\.slug := [^;]*?'([a-z]+_[a-z]+)'(?: else '([a-z]+_[a-z]+)')?[^;']*;")
+_LIMIT_DECISION = re.compile(
+    r"v_decision\.slug := [^;]*?'([a-z]+_[a-z]+)'(?: else '([a-z]+_[a-z]+)')?[^;']*;"
+)
 
 Refusals = set[tuple[int, str]]
 
