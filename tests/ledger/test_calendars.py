@@ -207,7 +207,10 @@ def test_the_ledger_and_every_reading_are_the_same_whenever_the_jobs_run(
             for story in (swept, unswept)
         ]
         assert checks[0]["available"] == checks[1]["available"] == now["available"]
-    unswept.api.call("run_due_jobs").accepted()
+    for _ in range(40):  # a run passes over a ledger that another run, the scheduler's say, has just locked
+        unswept.api.call("run_due_jobs").accepted()
+        if told(unswept) == told(swept):
+            break
     assert told(unswept) == told(swept)
     for story in (swept, unswept):
         assert story.api.call("verify_ledger", organization_id=story.organization_id).accepted() == []

@@ -174,6 +174,7 @@ def test_a_member_sees_only_their_own_runs(
 # Jobs --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.serial
 def test_a_job_leaves_a_locked_ledger_alone_and_settles_the_others(
     story: Story, service_api: LedgerApi, new_organization: Callable[..., Organization], database: Database
 ) -> None:
