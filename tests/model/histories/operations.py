@@ -124,13 +124,22 @@ def gather(connection: psycopg.Connection[Row], tenant: Tenant) -> Evidence:
 
     now = rows("select clock_timestamp() as now, %s::uuid")[0]["now"]
     connection.execute("select billing_private.settle_organization(%s, %s)", (organization_id, now))
-    entries = rows(
-        f"select {ENTRY} from billing.credit_transactions where organization_id = %s order by sequence"
-    )
-    holds = rows("select id, idempotency_key from billing.credit_holds where organization_id = %s")
-    grants = rows(
-        "select id, source_reference, remaining, held from billing.credit_grants where organization_id = %s"
-    )
+    # One snapshot, and the grants as stored: the view shows them as they are when it is read, a moment later.
+    with connection.transaction():
+        connection.execute("set transaction isolation level repeatable read")
+        entries = rows(
+            f"select {ENTRY} from billing.credit_transactions where organization_id = %s order by sequence"
+        )
+        holds = rows("select id, idempotency_key from billing.credit_holds where organization_id = %s")
+        grants = rows(
+            """
+            select g.id, g.source_reference, g.held,
+              case when g.id = t.head_grant_id then g.held + t.head_available else g.remaining end
+                as remaining
+            from billing_private.credit_grant_lots as g, billing_private.ledger_tail(g.organization_id) as t
+            where g.organization_id = %s
+            """
+        )
     return Evidence(
         entries,
         {str(row["id"]): row["idempotency_key"] for row in holds},
