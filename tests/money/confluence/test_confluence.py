@@ -34,7 +34,7 @@ from tests.money.confluence.stories import STORIES
 from tests.money.twin.shop import Shop
 
 # One after the other: two stories that crash on purpose would each wait for the other's tables.
-pytestmark = pytest.mark.xdist_group("confluence")
+pytestmark = pytest.mark.serial
 
 ORDERS = int(os.environ.get("TALLYBASE_CONFLUENCE_ORDERS", "6"))
 SEED = int(os.environ.get("TALLYBASE_CONFLUENCE_SEED", "2027"))
