@@ -48,7 +48,8 @@ comment on column billing_private.spend_terms.has_run_limits is 'Whether the org
 comment on column billing_private.spend_terms.price_until is 'First instant, in the organization''s time, at which another price is in force; infinity: none is known.';
 comment on column billing_private.spend_terms.valid_until is 'First instant, by the wall clock, at which it no longer holds.';
 
--- Raises the revision of the organization whose terms a row changes; a price of everybody's raises all.
+-- Raises the revision of the organization whose terms a row changes. A price of everybody's forgets its action's terms instead; terms that are
+-- remembered in the very moment of that commit hold for their minute.
 create function billing_private.raise_revision()
 returns trigger
 language plpgsql
@@ -58,8 +59,13 @@ as $$
 declare
   v_organization_id constant uuid := case when tg_op = 'DELETE' then old.organization_id else new.organization_id end;
 begin
-  update billing.organizations as o set revision = o.revision + 1
-  where v_organization_id is null or o.organization_id = v_organization_id;
+  if v_organization_id is null then -- only a price of everybody's: what is remembered of that action goes, and nothing else is touched
+    delete from billing_private.spend_terms as m
+    where m.agent_type = case when tg_op = 'DELETE' then old.agent_type else new.agent_type end
+      and m.action = case when tg_op = 'DELETE' then old.action else new.action end;
+    return null;
+  end if;
+  update billing.organizations as o set revision = o.revision + 1 where o.organization_id = v_organization_id;
   return null;
 end
 $$;
