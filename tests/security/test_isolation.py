@@ -178,6 +178,9 @@ def _same(cast: Cast) -> Cast:
         "unique": "SAME",
         "invitation_token": "none",
         "promotion_code": "NONE",
+        "asking_run": "none",
+        "approval": str(cast.acme),
+        "free_organization": str(cast.acme),
         "package": str(cast.acme),
         "event": "none",
     }

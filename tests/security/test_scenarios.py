@@ -61,6 +61,9 @@ def test_a_visitor_calls_every_function_in_vain(
         constant = {
             "invitation_token": "x",
             "promotion_code": "CODE",
+            "asking_run": "none",
+            "approval": str(cast.acme),
+            "free_organization": str(cast.acme),
             "package": str(cast.acme),
             "event": "x",
         } | cast.ids
