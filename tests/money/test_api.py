@@ -261,7 +261,8 @@ def test_everybody_sees_plans_and_packs_and_no_stripe_ids(stack: StackUnderTest)
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "public, max-age=60"
     catalogue = exact(answer)
-    assert [plan["key"] for plan in catalogue["plans"]] == ["free", "starter", "pro", "business"]
+    ours = ["free", "starter", "pro", "business"]  # other tests have plans of their own
+    assert [plan["key"] for plan in catalogue["plans"] if plan["key"] in ours] == ours
     packs = {pack["key"]: pack for pack in catalogue["packages"]}
     assert packs["pack_500"]["credits"] == 500
     assert packs["pack_500"]["unit_amount"] == 1000
