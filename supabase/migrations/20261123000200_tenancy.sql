@@ -45,7 +45,7 @@ comment on column billing.organizations.restricted_from is
 comment on column billing.organizations.overdraft_limit is 'Credits that may be spent beyond what was granted; 0: none.';
 comment on column billing.organizations.over_capture_policy is 'What a capture above its hold does: deny, up_to_available or allow_debt.';
 comment on column billing.organizations.revision is
-'Counts changes of what a spend''s terms rest on: keys, limits, prices. See billing_private.spend_terms.';
+'Counts changes of what a spend''s terms rest on: keys, limits, own prices. See billing_private.spend_terms.';
 comment on column billing.organizations.created_at is 'When it was created.';
 
 create table billing.departments (

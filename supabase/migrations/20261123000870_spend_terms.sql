@@ -1,8 +1,9 @@
 -- The terms of a spend, remembered: who calls, at what price, under which limits. Found in one look-up instead of eight tables.
 --
 -- Nothing rests on a memory alone. It is found by the hash of the caller's whole key, holds for a minute at most and never past a change that
--- lies ahead, and names the organization's `revision`, which every change of keys, limits and prices raises: a spend compares it again under the
--- lock, in the statement that books. What does not match is looked up anew. Unlogged: after a crash it is empty.
+-- lies ahead, and names the organization's `revision`, which every change of its keys, limits and own prices raises: a spend compares it again
+-- under the lock, in the statement that books. A new price of everybody's forgets its action's terms. What does not match is looked up anew.
+-- Unlogged: after a crash it is empty.
 
 create unlogged table billing_private.spend_terms (
   caller bytea not null,
