@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,6 +18,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+import structlog
 from psycopg.rows import dict_row
 
 from stack.environment import public_environment
@@ -131,6 +133,8 @@ def _take_running_instance() -> None:
 
 
 _take_running_instance()
+# A twin in this process may still deliver for an earlier test while a later one reads what a command printed.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 
 @pytest.fixture(scope="session")
