@@ -142,12 +142,15 @@ create function billing.consume_credits(
   department_id uuid default null, run_id text default null, idempotency_key text default null, metadata jsonb default '{}'
 )
 returns billing.credit_receipt
-language sql
+language plpgsql -- a function in SQL that pins its search_path is planned at every call
 volatile
 set search_path = ''
-return billing_private.consume_credits(
-  agent_type, action, quantities, amount, organization_id, department_id, run_id, idempotency_key, metadata
-);
+as $$
+begin
+  return billing_private.consume_credits(
+    agent_type, action, quantities, amount, organization_id, department_id, run_id, idempotency_key, metadata);
+end
+$$;
 revoke all on function billing.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb) from public;
 grant execute on function billing.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb)
 to anon, authenticated, service_role;

@@ -66,10 +66,14 @@ create function billing.check_credits(
   department_id uuid default null, run_id text default null, metadata jsonb default '{}'
 )
 returns billing.credit_check
-language sql
+language plpgsql -- a function in SQL that pins its search_path is planned at every call
 stable
 set search_path = ''
-return billing_private.check_credits(agent_type, action, quantities, amount, organization_id, department_id, run_id, metadata);
+as $$
+begin
+  return billing_private.check_credits(agent_type, action, quantities, amount, organization_id, department_id, run_id, metadata);
+end
+$$;
 revoke all on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) from public;
 grant execute on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) to anon, authenticated, service_role;
 comment on function billing.check_credits(text, text, jsonb, numeric, uuid, uuid, text, jsonb) is

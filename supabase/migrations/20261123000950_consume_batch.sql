@@ -137,7 +137,7 @@ begin
     end if;
     return next (
       v_index, v_outcome.slug is null,
-      case when v_outcome.slug is null then to_jsonb(v_outcome.receipt) end,
+      case when v_outcome.slug is null then v_outcome.receipt end,
       case when v_outcome.slug is not null then jsonb_build_object(
         'status', v_outcome.status, 'message', v_outcome.slug, 'details', v_outcome.details, 'hint', v_prepared.hint) end
     )::billing.credit_batch_result;

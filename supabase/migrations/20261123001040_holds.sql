@@ -288,12 +288,15 @@ create function billing.hold_credits(
   metadata jsonb default '{}'
 )
 returns billing.credit_hold
-language sql
+language plpgsql -- a function in SQL that pins its search_path is planned at every call
 volatile
 set search_path = ''
-return billing_private.hold_credits(
-  agent_type, action, quantities, amount, organization_id, department_id, run_id, expires_in, idempotency_key, metadata
-);
+as $$
+begin
+  return billing_private.hold_credits(
+    agent_type, action, quantities, amount, organization_id, department_id, run_id, expires_in, idempotency_key, metadata);
+end
+$$;
 revoke all on function billing.hold_credits(text, text, jsonb, numeric, uuid, uuid, text, interval, text, jsonb) from public;
 grant execute on function billing.hold_credits(text, text, jsonb, numeric, uuid, uuid, text, interval, text, jsonb)
 to anon, authenticated, service_role;

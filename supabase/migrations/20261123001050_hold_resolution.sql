@@ -347,10 +347,14 @@ create function billing.capture_hold(
   hold_id uuid, amount numeric default null, quantities jsonb default null, idempotency_key text default null
 )
 returns billing.credit_receipt
-language sql
+language plpgsql -- a function in SQL that pins its search_path is planned at every call
 volatile
 set search_path = ''
-return billing_private.capture_hold(hold_id, amount, quantities, idempotency_key);
+as $$
+begin
+  return billing_private.capture_hold(hold_id, amount, quantities, idempotency_key);
+end
+$$;
 revoke all on function billing.capture_hold(uuid, numeric, jsonb, text) from public;
 grant execute on function billing.capture_hold(uuid, numeric, jsonb, text) to anon, authenticated, service_role;
 comment on function billing.capture_hold(uuid, numeric, jsonb, text) is
@@ -386,10 +390,14 @@ grant execute on function billing_private.release_hold(uuid) to anon, authentica
 
 create function billing.release_hold(hold_id uuid)
 returns billing.credit_hold
-language sql
+language plpgsql -- a function in SQL that pins its search_path is planned at every call
 volatile
 set search_path = ''
-return billing_private.release_hold(hold_id);
+as $$
+begin
+  return billing_private.release_hold(hold_id);
+end
+$$;
 revoke all on function billing.release_hold(uuid) from public;
 grant execute on function billing.release_hold(uuid) to anon, authenticated, service_role;
 comment on function billing.release_hold(uuid) is 'Gives a hold''s credits back. Idempotent.';
@@ -462,10 +470,14 @@ create function billing.extend_hold(
   hold_id uuid, additional numeric default 0, metered numeric default null, expires_in interval default null
 )
 returns billing.credit_hold
-language sql
+language plpgsql -- a function in SQL that pins its search_path is planned at every call
 volatile
 set search_path = ''
-return billing_private.extend_hold(hold_id, additional, metered, expires_in);
+as $$
+begin
+  return billing_private.extend_hold(hold_id, additional, metered, expires_in);
+end
+$$;
 revoke all on function billing.extend_hold(uuid, numeric, numeric, interval) from public;
 grant execute on function billing.extend_hold(uuid, numeric, numeric, interval) to anon, authenticated, service_role;
 comment on function billing.extend_hold(uuid, numeric, numeric, interval) is

@@ -221,7 +221,7 @@ def _batch(organization_id: str, key: str, randomness: random.Random) -> Call:
         for k in keys
     ]
     return Call(
-        "select receipt ->> 'transaction_id' as id, (receipt ->> 'replayed')::boolean as replayed"
+        "select (receipt).transaction_id as id, (receipt).replayed"
         " from billing.consume_credits_batch(%(events)s::jsonb, true, %(organization)s) order by index",
         {"organization": organization_id, "events": json.dumps(events)},
         keys,

@@ -1628,7 +1628,7 @@ isOneToOne: false
                       },"credit_balance": {
                         "organization_id": string | null,"balance": number | null,"held": number | null,"available": number | null,"debt": number | null,"pending": number | null,"pending_grants": Json | null,"expiring": Json | null,"restricted_reason": string | null,"is_blocked": boolean | null,"as_of": string | null
                       },"credit_batch_result": {
-                        "index": number | null,"ok": boolean | null,"receipt": Json | null,"error": Json | null
+                        "index": number | null,"ok": boolean | null,"receipt": Database["billing"]['CompositeTypes']["credit_receipt"] | null,"error": Json | null
                       },"credit_check": {
                         "allowed": boolean | null,"amount": number | null,"available": number | null,"reason": string | null,"limit": Json | null,"topup_url": string | null
                       },"credit_hold": {

@@ -57,7 +57,7 @@ select is((billing.get_credit_balance()).balance, 40::numeric, 'which it pays it
 -- In a batch ----------------------------------------------------------------------------------------------------------
 
 select results_eq(
-  $$select b.index, b.ok, b.receipt ->> 'replayed', b.error ->> 'message' from billing.consume_credits_batch('[
+  $$select b.index, b.ok, (b.receipt).replayed::text, b.error ->> 'message' from billing.consume_credits_batch('[
     {"agent_type": "Anything", "action": "do", "amount": 1, "idempotency_key": "b-1"},
     {"agent_type": "Anything", "action": "do", "amount": 1, "idempotency_key": "b-1"},
     {"agent_type": "Anything", "action": "do", "amount": 2, "idempotency_key": "b-1"},
