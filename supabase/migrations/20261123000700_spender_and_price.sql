@@ -21,6 +21,7 @@ create type billing_private.spender as (
   kind text,                -- agent | member | service
   organization_id uuid,
   department_id uuid,
+  is_bound boolean,         -- to that department, whatever the call says
   user_id uuid,
   agent_key_id text,        -- the key's root: its identity across rotations
   presented_key_id text,    -- the key itself
@@ -115,6 +116,7 @@ begin
     perform billing_private.fail(404, 'not_found', '{"what": "organization"}');
   end if;
 
+  v_spender.is_bound := v_bound_department_id is not null;
   v_spender.department_id := coalesce(v_bound_department_id, p_department_id);
   if p_department_id is not null and (
     p_department_id <> v_spender.department_id

@@ -31,7 +31,7 @@ begin
   return (
     billing_private.require_text('agent_type', p_agent_type),
     billing_private.require_text('action', p_action),
-    billing_private.require_quantities(p_quantities),
+    nullif(billing_private.require_quantities(p_quantities), '{"call": 1}'), -- which is implied
     p_amount,
     case when p_run_id is not null then billing_private.require_text('run_id', p_run_id) end,
     case when p_idempotency_key is not null then billing_private.require_text('idempotency_key', p_idempotency_key) end,
@@ -41,7 +41,8 @@ end
 $$;
 revoke all on function billing_private.require_spend_request(text, text, jsonb, numeric, text, text, jsonb) from public;
 
--- The answer to a key that is already in the ledger: the first receipt for the same request, a conflict for another one.
+-- The answer to a key that is already in the ledger: the first receipt for the same request, a conflict for another one. The department of a
+-- caller who is bound to one is no part of the request: a key is answered after they were moved, too.
 create function billing_private.answer_replay(
   p_entry billing.credit_transactions, p_spender billing_private.spender, p_request billing_private.spend_request
 )
@@ -56,7 +57,7 @@ begin
     and p_entry.action = p_request.action
     and p_entry.quantities is not distinct from p_request.quantities
     and p_entry.requested_amount is not distinct from p_request.amount
-    and p_entry.department_id is not distinct from p_spender.department_id then
+    and (p_spender.is_bound or p_entry.department_id is not distinct from p_spender.department_id) then
     return (billing_private.receipt_of(p_entry, true), null, null, null)::billing_private.spend_outcome;
   end if;
   return (null, 409, 'idempotency_conflict', jsonb_build_object('transaction_id', p_entry.id))::billing_private.spend_outcome;

@@ -36,7 +36,7 @@ declare
   v_locked_at timestamptz;
 begin
   -- What the caller must not have sent goes the long way, to be told so.
-  if (p_quantities is null or p_quantities = '{}')
+  if (p_quantities is null or p_quantities = '{}' or p_quantities = '{"call": 1}')
     and (p_idempotency_key is null or (
       length(p_idempotency_key) between 1 and 255 and p_idempotency_key !~ '[[:cntrl:]]' and btrim(p_idempotency_key) <> ''))
     and (p_run_id is null or (length(p_run_id) between 1 and 255 and p_run_id !~ '[[:cntrl:]]' and btrim(p_run_id) <> ''))

@@ -96,7 +96,7 @@ end
 $$;
 revoke all on function billing_private.book_prepared(billing_private.prepared_event) from public;
 
--- Called as consume_credits is. One lock for the whole batch. Atomic: the first refusal is raised, with its place in details.index, and
+-- Called as consume_credits is; the organization may be named in the events as well. One lock for the whole batch. Atomic: the first refusal is raised, with its place in details.index, and
 -- nothing is booked. Not atomic: every event has its own receipt or refusal, in order. Safe to retry: each event's key replays.
 create function billing_private.consume_credits_batch(p_events jsonb, p_atomic boolean, p_organization_id uuid)
 returns setof billing.credit_batch_result
@@ -114,14 +114,20 @@ declare
   v_event jsonb;
   v_index integer := 0;
 begin
-  if jsonb_typeof(p_events) is distinct from 'array' or jsonb_array_length(p_events) not between 1 and 1000 then
-    perform billing_private.fail(422, 'invalid_argument', '{"argument": "events", "max": 1000}', 'events is an array of 1 to 1,000 spends');
+  if jsonb_typeof(p_events) is distinct from 'array' or jsonb_array_length(p_events) > 1000 then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "events", "max": 1000}', 'events is an array of at most 1,000 spends');
   end if;
   return query select r.* from billing_private.consume_batch_at_once(p_events, p_organization_id) as r;
   if found then
     return;
   end if;
+  if p_organization_id is null and p_events -> 0 ->> 'organization_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    p_organization_id := (p_events -> 0 ->> 'organization_id')::uuid;
+  end if;
   v_spender := billing_private.identify_spender(p_organization_id, null, null);
+  if jsonb_array_length(p_events) = 0 then
+    return;
+  end if;
   perform billing_private.lock_organization(v_spender.organization_id);
   for v_event in select e.value from jsonb_array_elements(p_events) with ordinality as e (value, place) order by e.place loop
     v_prepared := billing_private.prepare_event(v_spender.organization_id, v_event, v_prepared);

@@ -360,7 +360,7 @@ grant execute on function billing.capture_hold(uuid, numeric, jsonb, text) to an
 comment on function billing.capture_hold(uuid, numeric, jsonb, text) is
 'Charges what a run cost against its hold (an amount, or quantities at the held prices; neither: the whole hold) and releases the rest. Once.';
 
--- Gives a hold's credits back. Idempotent: a released hold answers as it did; captured and expired ones are 409.
+-- Gives a hold's credits back, once: 409 hold_released, hold_captured or hold_expired when it has ended before. Raises 404 not_found.
 create function billing_private.release_hold(p_hold_id uuid)
 returns billing.credit_hold
 language plpgsql
@@ -370,19 +370,15 @@ as $$
 declare
   v_tail billing.credit_transactions;
   v_hold billing.credit_holds;
-  v_replayed boolean;
 begin
   v_tail := billing_private.open_hold_ledger(p_hold_id);
   select h.* into v_hold from billing.credit_holds as h where h.id = p_hold_id;
-  if v_hold.status in ('captured', 'expired') then
+  if v_hold.status <> 'open' then
     perform billing_private.refuse_resolved_hold(v_hold);
   end if;
-  v_replayed := v_hold.status = 'released';
-  if not v_replayed then
-    v_tail := billing_private.close_hold(v_tail, v_hold, 'released', 0, 0, v_tail.recorded_at, '{"reason": "released"}');
-    select h.* into v_hold from billing.credit_holds as h where h.id = p_hold_id;
-  end if;
-  return billing_private.hold_answer(v_hold, v_tail, v_replayed);
+  v_tail := billing_private.close_hold(v_tail, v_hold, 'released', 0, 0, v_tail.recorded_at, '{"reason": "released"}');
+  select h.* into v_hold from billing.credit_holds as h where h.id = p_hold_id;
+  return billing_private.hold_answer(v_hold, v_tail, false);
 end
 $$;
 revoke all on function billing_private.release_hold(uuid) from public;
@@ -400,7 +396,7 @@ end
 $$;
 revoke all on function billing.release_hold(uuid) from public;
 grant execute on function billing.release_hold(uuid) to anon, authenticated, service_role;
-comment on function billing.release_hold(uuid) is 'Gives a hold''s credits back. Idempotent.';
+comment on function billing.release_hold(uuid) is 'Gives a hold''s credits back, once; a second call is 409 hold_released.';
 
 -- Keeps a hold alive: reserves p_additional more (counted in the window in which the hold was taken), reports what the run has cost so far
 -- (p_metered, cumulative and never falling; captured if the hold expires), and lets it end p_expires_in from now.

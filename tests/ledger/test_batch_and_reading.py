@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 
@@ -54,7 +55,7 @@ def test_a_batch_is_bounded_and_of_one_organization(
     story: Story, new_organization: Callable[..., Organization]
 ) -> None:
     story.grant(2000)
-    for events in ([], [_event(1)] * 1001, {"a": 1}, None):
+    for events in ([_event(1)] * 1001, {"a": 1}, None):
         _batch(story, events, atomic=False).refused(422, "invalid_argument")
     foreign = str(new_organization(credits=5).organization_id)
     (row,) = _batch(story, [_event(1, organization_id=foreign)], atomic=False).accepted()
@@ -240,3 +241,28 @@ def test_a_batch_that_empties_the_wallet_and_goes_on_leaves_the_ledger_whole(sto
     second = story.grant(5)
     assert story.consume(2).accepted()["grants"] == [{"grant_id": second, "amount": 2}]
     assert (story.left(first), story.left(second)) == (0, 3)
+
+
+def test_a_batch_of_nothing_answers_nothing(story: Story) -> None:
+    story.grant(1)
+    empty = {"events": [], "organization_id": story.organization_id}
+    assert story.api.call("consume_credits_batch", **empty).accepted() == []
+    assert story.balance()["balance"] == 1
+    empty["organization_id"] = str(uuid4())
+    story.api.call("consume_credits_batch", **empty).refused(404, "not_found")
+
+
+def test_a_batch_may_name_its_organization_in_its_events(
+    story: Story, new_organization: Callable[..., Organization]
+) -> None:
+    story.grant(10)
+    event = _event(1, organization_id=story.organization_id)
+    results = story.api.call("consume_credits_batch", events=[event, event]).accepted()
+    assert [result["receipt"]["organization_id"] for result in results] == [story.organization_id] * 2
+    assert story.balance()["balance"] == 8
+    foreign = {**event, "organization_id": str(new_organization().organization_id)}
+    details = story.api.call("consume_credits_batch", events=[event, foreign]).refused(
+        422, "invalid_argument"
+    )
+    assert details == {"argument": "organization_id", "index": 1}
+    assert story.balance()["balance"] == 8

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from tests.conftest import Organization, StackUnderTest
+from tests.conftest import Organization, StackUnderTest, User
 
 from .api import LedgerApi, in_parallel
 
@@ -170,3 +171,54 @@ def test_an_agent_whose_key_is_revoked_spends_no_more(
     ).accepted()
     agent.consume(1).refused(401, "agent_key_invalid")
     _prove(service_api, organization, before["balance"])
+
+
+def test_the_implied_call_may_be_said(service_api: LedgerApi, organization: Organization) -> None:
+    organization.grant(100)
+    spend = {"agent_type": "TestAgent", "action": "test", "organization_id": organization.organization_id}
+    first = service_api.call("consume_credits", **spend, amount=7, idempotency_key="said").accepted()
+    for quantities in ({"call": 1}, {"call": 1.0}, {}, None):
+        again = service_api.call(
+            "consume_credits", **spend, amount=7, idempotency_key="said", quantities=quantities
+        ).accepted()
+        assert {**again, "replayed": False} == first
+    service_api.call(
+        "consume_credits", **spend, amount=7, idempotency_key="said", quantities={"call": 2}
+    ).refused(409, "idempotency_conflict")
+    taken = service_api.call("hold_credits", **spend, amount=5, idempotency_key="held").accepted()
+    again = service_api.call(
+        "hold_credits", **spend, amount=5, idempotency_key="held", quantities={"call": 1}
+    ).accepted()
+    assert again["hold_id"] == taken["hold_id"]
+    _prove(service_api, organization, 93)
+
+
+def test_a_key_replays_after_its_caller_was_moved_to_another_department(
+    service_api: LedgerApi, organization: Organization, new_user: Callable[[], User], stack: StackUnderTest
+) -> None:
+    organization.grant(100)
+    owner, member = organization.owner.client, new_user()
+    named = {"organization_id": str(organization.organization_id)}
+
+    def department(name: str) -> str:
+        made: Any = owner.rpc("create_department", {**named, "name": name}).execute().data
+        return str(made["id"])
+
+    member_of = {**named, "role": "member", "department_id": department("One")}
+    invitation: Any = owner.rpc("invite_member", {**member_of, "email": member.email}).execute().data
+    member.client.rpc("accept_invitation", {"token": invitation["token"]}).execute()
+    token = member.client.auth.get_session().access_token  # type: ignore[union-attr]
+    spender = LedgerApi(stack.supabase_url, stack.publishable_key, {"Authorization": f"Bearer {token}"})
+    spend = {"agent_type": "TestAgent", "action": "test", "amount": 1, "idempotency_key": "moved"}
+    hold = {**spend, "idempotency_key": "held"}
+    first = spender.call("consume_credits", **spend).accepted()
+    taken = spender.call("hold_credits", **hold).accepted()
+
+    moved = {**named, "user_id": str(member.user_id), "role": "member", "department_id": department("Other")}
+    owner.rpc("set_member_role", moved).execute()
+    again = spender.call("consume_credits", **spend).accepted()
+    assert again == {**first, "replayed": True}
+    (row,) = spender.call("consume_credits_batch", events=[spend]).accepted()
+    assert row["receipt"] == again
+    assert spender.call("hold_credits", **hold).accepted()["hold_id"] == taken["hold_id"]
+    _prove(service_api, organization, 99)

@@ -288,11 +288,10 @@ class Ledger(PricedWallet):
         return hold.amount + min([extra, max(ZERO, self.spendable(hold.spender, ZERO)), *left])
 
     def release(self, hold: Hold) -> None:
-        """release_hold: idempotent once released."""
-        if hold.status != "released":
-            self.require_open(hold)
-            self.resolve(hold, "released", ZERO)
-            self.record()
+        """release_hold: once."""
+        self.require_open(hold)
+        self.resolve(hold, "released", ZERO)
+        self.record()
 
     # Granting and correcting (sections 5 and 6)
 

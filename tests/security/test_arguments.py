@@ -265,7 +265,7 @@ def test_what_may_be_read_may_be_asked_by_get(cast: Cast, callers: dict[str, Cal
 
 
 @pytest.mark.parametrize(
-    "events", ["null", "{}", "[]", '"x"', "[1]", "[[]]", json.dumps([{"action": "do"}] * 1001)]
+    "events", ["null", "{}", '"x"', "[1]", "[[]]", json.dumps([{"action": "do"}] * 1001)]
 )
 def test_a_batch_is_a_list_of_at_most_a_thousand_spends(
     events: str, owner_session: Database, cast: Cast, callers: dict[str, Caller]

@@ -191,7 +191,7 @@ def _refused_resolution(operation: Operation, refusal: Refused, applying: Applyi
                 model.admit_extend(hold, Decimal(told["additional"]), decimal(told["metered"]))
             elif operation.function == "capture_hold":
                 model.admit_capture(hold, decimal(told["amount"]), told["idempotency_key"])
-            elif hold.status != "released":
+            else:
                 model.require_open(hold)
 
         return _refuses_like(refusal, admit)(ledger)
