@@ -14,6 +14,7 @@ from .tenants import Project, Tenant
 _FLOOR = """
 update tallybase_bench.balances set amount = amount - 1 where organization_id = $1::uuid and amount >= 1
 """
+_ENTRY = "select tallybase_bench.append($1::uuid, $2)"
 _SPEND = "select * from billing.consume_credits('TestAgent', 'test', amount => 1, idempotency_key => $1)"
 # Each call is of another organization's agent, so its header is set with it, in the one round trip.
 _SPEND_OF_ANY = """
@@ -52,6 +53,17 @@ def floor(database_url: str, tenants: Sequence[Tenant]) -> ClientFactory:
         call = Session(database_url).prepare(_FLOOR)
         turns = itertools.islice(itertools.cycle(tenants), number % len(tenants), None)
         return Client(lambda: void(call(next(turns).organization_id)))
+
+    return client
+
+
+def bare_entry(database_url: str, tenant: Tenant) -> ClientFactory:
+    """An entry of the bare ledger: see `tenants`."""
+
+    def client(number: int) -> Client:
+        call = Session(database_url).prepare(_ENTRY)
+        numbers = itertools.count()
+        return Client(lambda: void(call(tenant.organization_id, _key(number, next(numbers)))))
 
     return client
 

@@ -17,6 +17,46 @@ create table if not exists tallybase_bench.balances (
   organization_id uuid primary key, amount numeric not null
 ) with (fillfactor = 50);
 """
+# The cheapest ledger whose entries are gap-free in the order of commit: one lock, one keyed row that carries
+# the balance. No caller, price, limit, grant or receipt. What it reaches bounds what any such ledger can.
+_BARE_LEDGER = """
+create table if not exists tallybase_bench.entries (
+  organization_id uuid, sequence bigint, balance numeric not null, idempotency_key text not null,
+  primary key (organization_id, sequence), unique (organization_id, idempotency_key)
+);
+create or replace function tallybase_bench.append(p_organization_id uuid, p_key text)
+returns numeric language plpgsql security definer set search_path = '' as $$
+declare
+  v_balance numeric;
+begin
+  perform pg_catalog.pg_advisory_xact_lock(1, pg_catalog.hashtext(p_organization_id::text));
+  insert into tallybase_bench.entries as e (organization_id, sequence, balance, idempotency_key)
+  select p_organization_id, t.sequence + 1, t.balance - 1, p_key
+  from (
+    select e.sequence, e.balance from tallybase_bench.entries as e
+    where e.organization_id = p_organization_id order by e.sequence desc limit 1
+  ) as t
+  where t.balance >= 1
+  on conflict do nothing
+  returning e.balance into strict v_balance;
+  return v_balance;
+end
+$$;
+grant usage on schema tallybase_bench to anon;
+grant execute on function tallybase_bench.append(uuid, text) to anon;
+create or replace function billing.bench_entry(
+  agent_type text, action text, amount numeric, idempotency_key text
+)
+returns numeric language plpgsql volatile set search_path = '' as $$
+begin
+  return tallybase_bench.append('00000000-0000-4000-8000-000000000000', idempotency_key);
+end
+$$;
+revoke all on function billing.bench_entry(text, text, numeric, text) from public;
+grant execute on function billing.bench_entry(text, text, numeric, text) to anon, authenticated;
+insert into tallybase_bench.entries values ('00000000-0000-4000-8000-000000000000', 1, 1e12, 'opening')
+on conflict do nothing;
+"""
 _NOTHING = """
 create or replace function billing.bench_nothing(
   agent_type text, action text, amount numeric, idempotency_key text
@@ -136,6 +176,9 @@ def equip(
         organization_id,
     )
     connection.execute("insert into tallybase_bench.balances values (%s, 1e12)", (organization_id,))
+    connection.execute(
+        "insert into tallybase_bench.entries values (%s, 1, 1e12, 'opening')", (organization_id,)
+    )
     return Tenant(organization_id, key)
 
 
@@ -145,14 +188,16 @@ def make_tenants(connection: psycopg.Connection[Any], project: Project, count: i
 
 
 def add_floors(connection: psycopg.Connection[Any]) -> None:
-    """Make the floor's table, and PostgREST's floor: an RPC of a spend's arguments that does nothing."""
+    """Make the floor's table, the bare ledger, and PostgREST's floor: an RPC that does nothing."""
     connection.execute(_FLOOR)
+    connection.execute(_BARE_LEDGER)
     connection.execute(_NOTHING)
 
 
 def clean_up(connection: psycopg.Connection[Any]) -> None:
     """Drop what only the benchmark needs; its organizations stay, as every organization does."""
-    connection.execute("drop function if exists billing.bench_nothing(text, text, numeric, text)")
+    for name in ("bench_nothing", "bench_entry"):
+        connection.execute(f"drop function if exists billing.{name}(text, text, numeric, text)")
     connection.execute("set client_min_messages = warning")
     connection.execute("drop schema if exists tallybase_bench cascade")
     connection.execute("notify pgrst, 'reload schema'")

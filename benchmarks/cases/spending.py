@@ -23,7 +23,16 @@ def _hot(bench: Bench) -> list[Row]:
         for count in _HOT_TARGETS
     ]
     rows = [one.row(at_least(target)) for one, target in zip(compared, _HOT_TARGETS.values(), strict=True)]
-    return [*rows, _tail(compared[-1]), _spread_of_latency(compared[-1])]
+    bare = [
+        bench.compare(
+            "a bare entry under the organization's lock",
+            count,
+            clients.floor(url, [bench.hot]),
+            clients.bare_entry(url, bench.hot),
+        ).row()
+        for count in _HOT_TARGETS
+    ]
+    return [*rows, _tail(compared[-1]), _spread_of_latency(compared[-1]), *bare]
 
 
 def _tail(compared: Comparison) -> Row:
@@ -70,7 +79,9 @@ CASES = (
     Case(
         "hot",
         "A whole spend (agent key, price, idempotency key, one limit, lots, receipt) by 1, 8 and 32 "
-        "callers of one organization, against the guarded debit of one row by as many.",
+        "callers of one organization, against the guarded debit of one row by as many. Below it, what no "
+        "such ledger can pass: a lock and one keyed row that carries the balance, gap-free in the order of "
+        "commit, without caller, price, limit, grants or receipt.",
         _hot,
         grows=True,
     ),
