@@ -79,10 +79,10 @@ def tellings(recording: Recording, count: int, seed: int) -> Iterator[Telling]:
     """
     chances = (random.Random(seed * 100_003 + number) for number in itertools.count())
     if math.prod(math.factorial(len(act)) for act in recording.acts) <= count:
-        orders = itertools.product(*(itertools.permutations(act) for act in recording.acts))
-        for number, (order, chance) in enumerate(zip(orders, chances, strict=False)):
+        permutations = itertools.product(*(itertools.permutations(act) for act in recording.acts))
+        for number, (acts, chance) in enumerate(zip(permutations, chances, strict=False)):
             yield troubled(
-                f"permutation {number}, seed {seed}", [list(act) for act in order], recording, chance
+                f"permutation {number}, seed {seed}", [list(act) for act in acts], recording, chance
             )
         return
     for number, chance in zip(range(count), chances, strict=False):
@@ -196,8 +196,8 @@ class Stage:
             spend(self._database, self.recording, self.recording.spends[act])
 
 
-#: The story in the database, told by the database: a round trip an act. `count_down` is run by every statement
-#: that writes into a table of the product, and dies when its time has come.
+#: The story in the database, told by the database: a round trip an act. `count_down` is run by every
+#: statement that writes into a table of the product, and dies when its time has come.
 _STAGE = """
 create schema confluence;
 create table confluence.events (number integer primary key, body jsonb not null);
