@@ -66,7 +66,7 @@ def record(shop: Shop, story: Story, database: psycopg.Connection[Any]) -> Recor
         database: a session as `postgres` that commits.
     """
     teller = _Teller(shop)
-    customer = Customer(shop, teller.step, plans=_plans(database))
+    customer = Customer(shop, teller.step, plans=plans_of_its_own(database))
     customer.on_spend = teller.spend
     customer.has_saved_card = lambda card: _save_card(database, card)
     customer.arrive()
@@ -86,7 +86,7 @@ def record(shop: Shop, story: Story, database: psycopg.Connection[Any]) -> Recor
     )
 
 
-def _plans(database: psycopg.Connection[Any]) -> dict[str, str]:
+def plans_of_its_own(database: psycopg.Connection[Any]) -> dict[str, str]:
     """Plans of the recording's own, on Starter's and Pro's terms: their prices are at this Stripe alone."""
     made = database.execute(
         "insert into billing.subscription_plans (key, name, unit_amount, credits_per_period, rollover_cap, "
