@@ -7,7 +7,8 @@
 -- plan credits with an expiry of their own (subscription_plans.credit_expiry).
 --
 -- Until its renewal is there (Stripe collects up to an hour after a period's end, or days after a failed payment) a period's grants can be
--- spent, up to grace_ends_at. A subscription that is to end ends its grants with it, and nothing rolls over then.
+-- spent, up to grace_ends_at. A renewal that was paid by then, and that we hear of later, rolls over what ended meanwhile: what counts is when the
+-- customer paid. A subscription that is to end ends its grants with it, and nothing rolls over then.
 --
 -- What a plan says at a period's beginning is fixed in the period's grant: an edit of the plan touches the next period only.
 
@@ -230,4 +231,48 @@ end
 $$;
 revoke all on function billing_private.book_plan_lot(
   billing.credit_transactions, billing_private.credit_grant_lots, timestamptz
+) from public;
+
+-- Gives back what would have rolled over into the period of p_next, had we heard in time that it was paid (p_paid_at) before its predecessor's grace
+-- had ended: of each grant that ran out of grace, the smaller of its cap and what expired of it unused and was not reversed since. As a grant of its
+-- own, because what has expired has expired. Under the lock, after settle().
+create function billing_private.roll_over_late(
+  p_tail billing.credit_transactions, p_next billing_private.credit_grant_lots, p_paid_at timestamptz, p_at timestamptz
+)
+returns billing.credit_transactions
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_lot billing_private.credit_grant_lots;
+  v_rolled billing_private.credit_grant_lots;
+begin
+  for v_lot in
+    select g.* from billing_private.credit_grant_lots as g
+    where g.organization_id = p_tail.organization_id and g.subscription_id = p_next.subscription_id
+      and g.period_ends_at = p_next.period_start and g.expires_at = g.grace_ends_at and g.closed_reason = 'expired'
+      and g.rollover_cap > 0 and g.grace_ends_at >= p_paid_at and g.expires_at <= p_at
+    order by g.priority, g.burn_by, g.effective_at, g.id
+  loop
+    v_lot.held := 0;
+    v_lot.remaining := (
+      select coalesce(-sum(a.amount), 0)
+      from billing.credit_transactions as t
+      cross join lateral unnest(t.grant_ids, t.grant_amounts) as a (grant_id, amount)
+      where t.organization_id = p_tail.organization_id and t.kind = 'expire' and a.grant_id = v_lot.id
+    ) - coalesce((
+      select r.ended from billing_private.grant_reversals as r where r.organization_id = p_tail.organization_id and r.grant_id = v_lot.id
+    ), 0);
+    v_rolled := billing_private.rolled_lot(v_lot, p_next, p_at);
+    continue when v_rolled.id is null or exists (
+      select 1 from billing_private.credit_grant_lots as g where g.organization_id = v_rolled.organization_id and g.id = v_rolled.id
+    );
+    v_rolled.source_reference := 'late:' || v_lot.id;
+    p_tail := billing_private.book_plan_lot(p_tail, v_rolled, p_at);
+  end loop;
+  return p_tail;
+end
+$$;
+revoke all on function billing_private.roll_over_late(
+  billing.credit_transactions, billing_private.credit_grant_lots, timestamptz, timestamptz
 ) from public;

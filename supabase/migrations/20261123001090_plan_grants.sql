@@ -37,9 +37,10 @@ $$;
 revoke all on function billing_private.require_period(timestamptz, timestamptz) from public;
 
 -- Books a plan grant and what follows from it: earlier periods end (roll over) with it, unless it is itself of a period that a later grant has
--- ended already; then it rolls over at once, as if invoices had come in order. Under the lock, after settle().
+-- ended already; then it rolls over at once, as if invoices had come in order. p_paid_at: when its period was paid. Under the lock, after settle().
 create function billing_private.land_plan_lot(
-  p_tail billing.credit_transactions, p_lot billing_private.credit_grant_lots, p_ends_earlier boolean, p_restart boolean, p_now timestamptz
+  p_tail billing.credit_transactions, p_lot billing_private.credit_grant_lots, p_ends_earlier boolean, p_restart boolean, p_now timestamptz,
+  p_paid_at timestamptz default null
 )
 returns billing.credit_transactions
 language plpgsql
@@ -50,6 +51,7 @@ declare
 begin
   if p_ends_earlier then
     p_tail := billing_private.roll_over(p_tail, p_lot, p_now, p_restart);
+    p_tail := billing_private.settle(billing_private.roll_over_late(p_tail, p_lot, p_paid_at, p_now), p_now);
   end if;
   if p_lot.amount > 0 then
     p_tail := billing_private.settle(billing_private.book_plan_lot(p_tail, p_lot, p_now), p_now);
@@ -60,22 +62,27 @@ begin
   order by g.period_start limit 1;
   if found then
     p_tail := billing_private.settle(billing_private.roll_over(p_tail, v_next, p_now, false), p_now);
+    p_tail := billing_private.settle(billing_private.roll_over_late(p_tail, v_next, (
+      select max(l.paid_at) from billing_private.subscription_lines as l
+      where l.organization_id = v_next.organization_id and l.subscription_id = v_next.subscription_id and l.grant_id = v_next.id
+    ), p_now), p_now);
   end if;
   return p_tail;
 end
 $$;
 revoke all on function billing_private.land_plan_lot(
-  billing.credit_transactions, billing_private.credit_grant_lots, boolean, boolean, timestamptz
+  billing.credit_transactions, billing_private.credit_grant_lots, boolean, boolean, timestamptz, timestamptz
 ) from public;
 
 -- Grants a paid period once. p_amount null: what the plan grants; 0: earlier periods end, nothing is granted. p_plan_id null: the subscription's.
 -- p_reference: what the payer calls it (Stripe: the invoice line's id). p_restart: the period begins although earlier ones were to run on.
+-- p_paid_at: when it was paid, for what rolls over although we hear of it late.
 -- Called again for the period, or with the reference: the first grant's receipt; with another amount 409 idempotency_conflict. Raises 404
 -- not_found, 422 invalid_amount and invalid_argument, 503 busy.
 create function billing_private.renew_subscription(
   p_organization_id uuid, p_subscription_id uuid, p_period_start timestamptz, p_period_end timestamptz, p_amount numeric default null,
   p_reference text default null, p_plan_id uuid default null, p_unit_cost numeric default 0, p_currency text default null,
-  p_restart boolean default false
+  p_restart boolean default false, p_paid_at timestamptz default null
 )
 returns billing.grant_receipt
 language plpgsql
@@ -121,13 +128,13 @@ begin
   v_lot.source_reference := coalesce(p_reference, v_lot.source_reference);
   v_lot.unit_cost := coalesce(p_unit_cost, 0);
   v_lot.currency := p_currency;
-  v_tail := billing_private.land_plan_lot(v_tail, v_lot, true, p_restart, v_now);
+  v_tail := billing_private.land_plan_lot(v_tail, v_lot, true, p_restart, v_now, p_paid_at);
   v_lot.id := case when p_amount > 0 then v_lot.id end;
   return billing_private.grant_receipt_of(v_lot, v_tail, v_now, false);
 end
 $$;
 revoke all on function billing_private.renew_subscription(
-  uuid, uuid, timestamptz, timestamptz, numeric, text, uuid, numeric, text, boolean
+  uuid, uuid, timestamptz, timestamptz, numeric, text, uuid, numeric, text, boolean, timestamptz
 ) from public;
 
 -- What a subscription's periods beginning in [p_period_start, p_period_end) have granted so far, upgrades included.

@@ -140,18 +140,23 @@ revoke all on function billing_private.grant_family(uuid, uuid) from public;
 -- Reversals look for what ended; the spend's rows are not in this index.
 create index credit_transactions_ended on billing.credit_transactions (organization_id, sequence) where kind in ('expire', 'void');
 
--- Credits of a grant's family that expired or were voided without being used.
+-- Credits of a grant's family that expired or were voided without being used, and did not come back by a late renewal (roll_over_late).
 create function billing_private.ended_unused(p_organization_id uuid, p_grant_id uuid)
 returns numeric
 language sql
 stable
 set search_path = ''
 as $$
-  select coalesce(-sum(a.amount), 0)::numeric
-  from billing.credit_transactions as t
-  cross join lateral unnest(t.grant_ids, t.grant_amounts) as a (grant_id, amount)
-  where t.organization_id = p_organization_id and t.kind in ('expire', 'void')
-    and a.grant_id in (select f.id from billing_private.grant_family(p_organization_id, p_grant_id) as f)
+  with family as (
+    select f.id, f.amount, f.source_reference from billing_private.grant_family(p_organization_id, p_grant_id) as f
+  )
+  select (
+    coalesce((
+      select -sum(a.amount) from billing.credit_transactions as t
+      cross join lateral unnest(t.grant_ids, t.grant_amounts) as a (grant_id, amount)
+      where t.organization_id = p_organization_id and t.kind in ('expire', 'void') and a.grant_id in (select f.id from family as f)
+    ), 0) - coalesce((select sum(f.amount) from family as f where f.source_reference like 'late:%'), 0)
+  )::numeric
 $$;
 revoke all on function billing_private.ended_unused(uuid, uuid) from public;
 

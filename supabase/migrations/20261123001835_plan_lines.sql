@@ -43,7 +43,7 @@ begin
   v_receipt := billing_private.renew_subscription(
     p_subscription.organization_id, p_subscription.id, p_line.period_start, p_line.period_end, p_line.granted, p_line.stripe_line_id,
     p_line.plan_id, case when p_line.granted > 0 then round(greatest(p_line.amount, 0) / p_line.granted, 12) else 0 end,
-    p_subscription.currency, v_cut.stripe_line_id is not null
+    p_subscription.currency, v_cut.stripe_line_id is not null, p_line.paid_at
   );
   p_line.grant_id := v_receipt.grant_id;
   return p_line;
@@ -157,6 +157,7 @@ begin
   v_line.amount := p_facts.amount - p_facts.discount_amount;
   v_line.period_start := p_facts.period_start;
   v_line.period_end := p_facts.period_end;
+  v_line.paid_at := p_invoice.paid_at;
 
   if p_facts.is_proration and p_facts.amount < 0 then
     v_line.kind := 'credit';
@@ -189,7 +190,7 @@ begin
   )
   values (
     v_line.organization_id, v_line.stripe_line_id, p_subscription.id, p_invoice.stripe_invoice_id, v_line.kind, v_line.plan_id, v_line.credits,
-    v_line.carried_usage, v_line.granted, v_line.grant_id, v_line.amount, v_line.period_start, v_line.period_end, p_invoice.paid_at
+    v_line.carried_usage, v_line.granted, v_line.grant_id, v_line.amount, v_line.period_start, v_line.period_end, v_line.paid_at
   );
 end
 $$;

@@ -124,6 +124,15 @@ class Subscriber:
         self.stripe.v1.test_helpers.test_clocks.advance(self.clock_id, {"frozen_time": int(to.timestamp())})
         self.settle()
 
+    def renew_unheard(self, until: datetime) -> None:
+        """Let the period end and its renewal be collected in time, and hear of it only at an instant."""
+        period_end: datetime = self.subscription["current_period_end"]
+        self.now = until
+        self._move_organization()
+        collected = {"frozen_time": int((period_end + COLLECTED).timestamp())}
+        self.stripe.v1.test_helpers.test_clocks.advance(self.clock_id, collected)  # type: ignore[arg-type]
+        self.settle()
+
     def renew(self) -> None:
         """Let the current period end, and its renewal be collected."""
         period_end: datetime = self.subscription["current_period_end"]

@@ -101,6 +101,38 @@ def test_a_failed_3d_secure_challenge_buys_nothing(buyer: Buyer, deliveries: Del
     assert payment["status"] == "failed"
 
 
+def test_scenario_37_a_pack_that_a_code_made_free_has_no_payment_intent_and_burns_before_paid_credits(
+    buyer: Buyer, deliveries: Deliveries
+) -> None:
+    v1 = deliveries.client.v1
+    coupon = v1.coupons.create({"percent_off": 100, "duration": "once"})
+    code = v1.promotion_codes.create({"promotion": {"type": "coupon", "coupon": coupon.id}}).code
+    HostedPage(buyer.buy()["url"]).pay(CARD_PAYS)
+    session = buyer.buy()
+    pay = f"{deliveries.stack.stripe_twin_url}/_twin/checkout/sessions/{session['session_id']}/pay"
+
+    httpx.post(pay, json={"card": CARD_PAYS, "promotion_code": code}).raise_for_status()
+    deliveries.await_delivery(session["session_id"])
+
+    assert v1.checkout.sessions.retrieve(session["session_id"]).payment_intent is None
+    assert buyer.books.balance == 1000
+    assert buyer.books.payments[-1]["amount"] == 0
+    free = next(grant for grant in buyer.books.grants if grant["source_reference"] == session["session_id"])
+    assert free["unit_cost"] == 0
+    receipt = buyer.workers.api(
+        "POST",
+        "/credits/use",
+        json={
+            "organization_id": str(buyer.organization_id),
+            "amount": 500,
+            "agent_type": "TestAgent",
+            "action": "test",
+        },
+    ).json()
+    assert [spent["grant_id"] for spent in receipt["grants"]] == [str(free["id"])]
+    buyer.books.assert_sound()
+
+
 def test_five_deliveries_two_at_a_time_grant_once(buyer: Buyer, deliveries: Deliveries) -> None:
     session = buyer.buy()
     HostedPage(session["url"]).pay(CARD_PAYS)

@@ -192,6 +192,8 @@ def test_the_price_comes_from_our_table_and_marks_are_only_ours(buyer: Buyer, de
         ({"package_key": PACK_500, "plan_id": str(uuid4())}, 422, "invalid_argument"),
         ({"package_id": "500"}, 422, "invalid_argument"),
         ({"package_key": PACK_500, "ui_mode": "popup"}, 422, "invalid_argument"),
+        ({"package_key": "pack\0"}, 422, "invalid_argument"),
+        ({"package_key": PACK_500, "unit_amount": "1"}, 422, "invalid_argument"),
     ],
 )
 def test_what_is_not_for_sale_cannot_be_bought(

@@ -222,6 +222,22 @@ def test_a_refunded_invoice_takes_its_share_of_the_plans_credits(pro: Subscriber
     pro.books.assert_sound()
 
 
+def test_a_credit_note_takes_back_what_it_refunds_and_nothing_for_what_it_credits(pro: Subscriber) -> None:
+    invoices = pro.stripe.v1.invoices.list({"customer": pro.customer_id, "status": "paid"}).data
+    (invoice,) = [one for one in invoices if one.amount_paid > 0]
+    share, paid = invoice.amount_paid // 2, invoice.amount_paid
+    notes = pro.stripe.v1.credit_notes
+
+    notes.create({"invoice": str(invoice.id), "amount": paid - share, "credit_amount": paid - share})
+    pro.settle()
+    assert pro.balance == 3000
+
+    notes.create({"invoice": str(invoice.id), "amount": share, "refund_amount": share})
+    pro.settle()
+    assert pro.balance == 1500
+    pro.books.assert_sound()
+
+
 def test_what_a_refunded_month_rolled_over_is_taken_where_it_is_now(pro: Subscriber) -> None:
     charge = newest_plan_charge(pro)
     pro.renew()

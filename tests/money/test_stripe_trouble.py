@@ -13,6 +13,7 @@ import httpx
 import pytest
 from flask import Response
 
+from billing.settings import get_settings
 from tests.money.conftest import Buyer
 from tests.money.in_process import Process, missing, payment_intent, process_of, refused
 from tests.money.world import PACK_500, made_up_event
@@ -189,6 +190,23 @@ def test_a_partly_discounted_and_taxed_purchase_grants_what_was_sold_at_what_it_
     assert buyer.books.balance == 500
     assert buyer.books.grants[0]["unit_cost"] == Decimal("1.5")
     assert buyer.books.payments[0]["amount"] == 900
+
+
+def test_codes_are_asked_for_unless_switched_off_and_tax_is_added_when_switched_on(
+    process: Process, buyer: Buyer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buy(process, buyer)
+    monkeypatch.setenv("STRIPE_PROMOTION_CODES", "false")
+    monkeypatch.setenv("STRIPE_AUTOMATIC_TAX", "true")
+    get_settings.cache_clear()
+    buy(process, buyer, package_key="pack_100")
+
+    plain, taxed = (sent for sent, _ in process.stripe.calls("POST /checkout/sessions"))
+    assert plain["allow_promotion_codes"] == "true"
+    assert "automatic_tax[enabled]" not in plain
+    assert "allow_promotion_codes" not in taxed
+    assert taxed["automatic_tax[enabled]"] == taxed["tax_id_collection[enabled]"] == "true"
+    assert (taxed["customer_update[address]"], taxed["customer_update[name]"]) == ("auto", "auto")
 
 
 def test_money_that_takes_its_time_is_granted_when_it_is_there(process: Process, buyer: Buyer) -> None:

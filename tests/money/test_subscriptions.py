@@ -218,6 +218,26 @@ def test_a_payment_within_the_grace_lifts_it_and_grants_once_with_rollover(pro: 
     pro.books.assert_sound()
 
 
+def test_a_renewal_that_was_paid_in_time_rolls_over_though_we_hear_of_it_after_the_grace(
+    pro: Subscriber,
+) -> None:
+    pro.spend(1000)
+    (charge,) = pro.stripe.v1.charges.list({"customer": pro.customer_id}).data
+    after_the_grace = pro.subscription["current_period_end"] + 10 * DAY
+
+    pro.renew_unheard(after_the_grace)
+
+    assert pro.balance == 1500 + 3000
+    assert pro.grants("rollover") == [1500]
+    pro.books.assert_sound()
+
+    pro.stripe.v1.refunds.create({"charge": charge.id})
+    pro.settle()
+
+    assert pro.balance == 3000 - 1000  # 500 had ended unused, 1500 were there, 1000 were spent
+    pro.books.assert_sound()
+
+
 def test_a_payment_after_the_grace_lifts_the_restriction_and_grants_once(pro: Subscriber) -> None:
     pro.decline_from_now_on()
     pro.renew()

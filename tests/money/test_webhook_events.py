@@ -57,6 +57,7 @@ def foreign(stack: StackUnderTest) -> dict[str, dict[str, Any]]:
     (charge,) = v1.charges.list({"customer": customer.id}).data
     intent = v1.payment_intents.retrieve(str(charge.payment_intent))
     refund = v1.refunds.create({"charge": charge.id, "amount": 100})
+    note = v1.credit_notes.create({"invoice": str(invoice.id), "amount": 50, "out_of_band_amount": 50})
     setup = v1.setup_intents.create({"customer": customer.id})
     session = v1.checkout.sessions.create(
         {
@@ -75,6 +76,7 @@ def foreign(stack: StackUnderTest) -> dict[str, dict[str, Any]]:
         "charge.dispute": dispute,
         "charge": charge,
         "checkout.session": session,
+        "credit_note": note,
         "customer.subscription": subscription,
         "customer": customer,
         "invoice": invoice,

@@ -76,7 +76,25 @@ def test_an_event_that_could_not_be_applied_is_recorded_as_failed_and_granted_wh
     assert (row["status"], row["organization_id"], row["error"]) == ("processed", buyer.organization_id, None)
 
 
-def test_a_crash_between_insert_and_apply_leaves_nothing_and_the_redelivery_grants_once(
+def test_scenario_34_a_completed_checkout_delivered_three_times_two_of_them_together_grants_once(
+    buyer: Buyer, deliveries: Deliveries
+) -> None:
+    session_id, event = paid_elsewhere(buyer, deliveries)
+    event = {**event, "id": made_up_event("x", "x")["id"]}  # as a second endpoint would have it
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: deliveries.send(event), range(2)))
+    answers.append(deliveries.send(event))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert sorted(answer.json()["is_duplicate"] for answer in answers) == [False, True, True]
+    assert buyer.books.balance == 500
+    assert len(buyer.books.grants) == len(buyer.books.payments) == 1
+    assert buyer.workers.return_page(session_id).json()["status"] == "complete"
+    buyer.books.assert_sound()
+
+
+def test_scenario_36_a_crash_between_insert_and_apply_leaves_nothing_and_the_redelivery_grants_once(
     buyer: Buyer, deliveries: Deliveries, database: Database
 ) -> None:
     session_id, event = paid_elsewhere(buyer, deliveries)

@@ -18,7 +18,7 @@ DOORS = ("/workers/v1/stripe_webhook", "/api/billing/stripe/webhook")
 @pytest.fixture
 def event() -> dict[str, Any]:
     """A harmless event that is only stored."""
-    return made_up_event("product.created", "prod_made_up")
+    return made_up_event("topup.created", "tu_made_up")
 
 
 def is_stored(database: psycopg.Connection[dict[str, Any]], event: dict[str, Any]) -> bool:
@@ -71,6 +71,7 @@ def test_either_of_two_signatures_is_enough(deliveries: Deliveries, event: dict[
         "no timestamp",
         "nonsense",
         "two wrong",
+        "beyond ASCII",
     ],
 )
 def test_an_attack_on_the_signature_is_400_and_stores_nothing(
@@ -84,13 +85,14 @@ def test_an_attack_on_the_signature_is_400_and_stores_nothing(
     signature = deliveries.signature(body)
     sent, header = {
         "unsigned": (body, ""),
-        "altered": (body.replace(b"prod_made_up", b"prod_tampered"), signature),
+        "altered": (body.replace(b"tu_made_up", b"tu_tampered"), signature),
         "other secret": (body, deliveries.signature(body, secret="whsec_of_somebody_else")),
         "301 s old": (body, deliveries.signature(body, age_seconds=301)),
         "a day ahead": (body, deliveries.signature(body, age_seconds=-86_400)),
         "v0 only": (body, signature.replace("v1=", "v0=")),
         "no timestamp": (body, signature.partition(",")[2]),
         "nonsense": (body, "t=yesterday,v1=0"),
+        "beyond ASCII": (body, signature.replace("v1=", "v1=é")),
         "two wrong": (body, f"t={int(time.time())},v1={'0' * 64},v1={'f' * 64}"),
     }[attack]
 
@@ -111,6 +113,11 @@ def test_a_later_timestamp_cannot_refresh_an_old_signature(
         assert deliveries.send(body, header=header).status_code == 400
 
 
+def _envelope(**wrong: object) -> bytes:
+    """An event with something wrong about its envelope."""
+    return json.dumps(made_up_event("topup.created", "tu_made_up") | wrong).encode()
+
+
 @pytest.mark.parametrize(
     ("body", "slug"),
     [
@@ -121,8 +128,28 @@ def test_a_later_timestamp_cannot_refresh_an_old_signature(
         (b'{"id": "evt_1", "object": "v2.core.event", "type": "v1.charge.succeeded"}', "invalid_event"),
         (b'{"amount": NaN}', "invalid_event"),
         (b"", "invalid_event"),
+        (b'{"id": "evt_deep", "data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "invalid_event"),
+        (_envelope(created=10**18), "invalid_event"),
+        (_envelope(created=-1), "invalid_event"),
+        (_envelope(created="1790000000"), "invalid_event"),
+        (_envelope(livemode="false"), "invalid_event"),
+        (_envelope(data=None), "invalid_event"),
     ],
-    ids=["not UTF-8", "not JSON", "a list", "no event", "a thin event", "NaN", "empty"],
+    ids=[
+        "not UTF-8",
+        "not JSON",
+        "a list",
+        "no event",
+        "a thin event",
+        "NaN",
+        "empty",
+        "nested too deeply",
+        "made after all time",
+        "made before all time",
+        "made at a text",
+        "of a mode in words",
+        "about nothing",
+    ],
 )
 def test_a_signed_body_that_is_no_event_is_400(deliveries: Deliveries, body: bytes, slug: str) -> None:
     answer = deliveries.send(body, header=_sign(deliveries, body))
@@ -147,6 +174,19 @@ def test_five_megabytes_are_413_even_when_signed(
     answer = deliveries.send(body, path=path)
 
     assert (answer.status_code, answer.json()["message"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("path", DOORS)
+def test_a_body_of_unannounced_length_is_taken_up_to_the_limit_and_refused_above(
+    deliveries: Deliveries, event: dict[str, Any], path: str
+) -> None:
+    small = json.dumps(event).encode()
+    large = json.dumps({**event, "padding": "x" * 5_000_000}).encode()
+
+    for body, status in ((small, 200), (large, 413)):
+        pieces = (body[start : start + 65_536] for start in range(0, len(body), 65_536))
+        answer = deliveries.send_pieces(pieces, deliveries.signature(body), path)
+        assert answer.status_code == status, answer.text
 
 
 def test_an_event_of_the_other_mode_is_parked_and_answered(

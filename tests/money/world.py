@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -202,8 +203,20 @@ class Deliveries:
         body = event if isinstance(event, bytes) else json.dumps(event).encode()
         if header is None:
             header = self.signature(body, secret=secret, age_seconds=age_seconds)
-        headers = {"Content-Type": "application/json"} | ({"Stripe-Signature": header} if header else {})
-        return httpx.post(f"{self.stack.workers_url}{path}", content=body, headers=headers, timeout=SECONDS)
+        return self.send_pieces(body, header, path)
+
+    def send_pieces(self, content: bytes | Iterator[bytes], header: str, path: str) -> httpx.Response:
+        """Deliver bytes; those that come in pieces have no announced length.
+
+        Args:
+            content: the body.
+            header: the signature header; empty for none.
+            path: which door.
+        """
+        headers = [(b"Content-Type", b"application/json")]
+        headers += [(b"Stripe-Signature", header.encode("latin-1"))] if header else []
+        url = f"{self.stack.workers_url}{path}"
+        return httpx.post(url, content=content, headers=headers, timeout=SECONDS)
 
     def signature(self, body: bytes, *, secret: str | None = None, age_seconds: int = 0) -> str:
         """Return a signature header, computed by Stripe's own library."""

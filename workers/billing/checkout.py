@@ -184,7 +184,7 @@ def _close_superseded(client: stripe.StripeClient, preparation: CheckoutPreparat
 
 
 def _create(client: stripe.StripeClient, preparation: CheckoutPreparation, customer_id: str) -> CheckoutFacts:
-    """Make the session. Only the row's own terms go in: one idempotency key always carries one request."""
+    """Make the session. Only the row's and the installation's terms go in: one key carries one request."""
     price_id = preparation.stripe_price_id or _new_price(client, preparation)
     key = f"checkout:{preparation.checkout_session_id}:{preparation.attempts}"
     started = now()
@@ -223,6 +223,13 @@ def _parameters(
     else:
         parameters["ui_mode"] = preparation.ui_mode
         parameters["return_url"] = preparation.success_url
+    settings = get_settings()
+    if settings.stripe_promotion_codes:
+        parameters["allow_promotion_codes"] = True
+    if settings.stripe_automatic_tax:
+        parameters["automatic_tax"] = {"enabled": True}
+        parameters["customer_update"] = {"address": "auto", "name": "auto"}
+        parameters["tax_id_collection"] = {"enabled": True}
     if preparation.mode == "payment":
         parameters["payment_intent_data"] = {"metadata": marks, "description": preparation.name}
     else:

@@ -94,7 +94,8 @@ def _read_invoice(client: stripe.StripeClient, snapshot: dict[str, Any]) -> Read
     return _invoice(client, snapshot["id"], subscription_of(snapshot))
 
 
-def _read_invoice_of_payment(client: stripe.StripeClient, snapshot: dict[str, Any]) -> Reading:
+def _read_invoice_of_part(client: stripe.StripeClient, snapshot: dict[str, Any]) -> Reading:
+    """The invoice of a payment or of a credit note."""
     return _invoice(client, id_of(snapshot["invoice"]), None)
 
 
@@ -219,8 +220,12 @@ RULES: dict[str, Rule] = {
     ),
     "setup_intent.succeeded": _setup_intent("Copies the card that was saved."),
     "setup_intent.setup_failed": _setup_intent("Tells the organization that a card could not be saved."),
+    "product.created": _product("Changes nothing: a product counts from when the sync has recorded it."),
     "product.updated": _product("Stops using a product that was archived; the next sync restores it."),
     "product.deleted": _product("Stops using the product; the next sync makes another."),
+    "price.created": _price(
+        "Changes nothing: a price counts from when a checkout or the sync has recorded it."
+    ),
     "price.updated": _price("Stops using a price that was archived; the next sync makes another."),
     "price.deleted": _price("Stops using the price; the next sync makes another."),
     "customer.created": _customer(
@@ -263,9 +268,18 @@ RULES: dict[str, Rule] = {
         "Tells the organization that its plan renews soon.",
         "renewal_upcoming",
     ),
+    "credit_note.created": Rule(
+        "subscription, invoices, payment",
+        _read_invoice_of_part,
+        "Copies the invoice that it corrects. Takes no credits: money that goes back does so by a refund, "
+        "which has its own event; what is credited to the customer's balance pays a later invoice.",
+    ),
+    "credit_note.voided": Rule(
+        "subscription, invoices, payment", _read_invoice_of_part, "Copies the invoice that it had corrected."
+    ),
     "invoice_payment.paid": Rule(
         "subscription, invoices, payment",
-        _read_invoice_of_payment,
+        _read_invoice_of_part,
         "Ties the payment to its invoice; the same as invoice.paid, whichever comes first.",
     ),
     "customer.subscription.created": _subscription("Copies the subscription; it replaces a free plan."),

@@ -29,6 +29,8 @@ from billing.settings import get_settings
 #: Enough for every call but Stripe's.
 MAX_JSON_BYTES = 64 * 1024
 
+#: The character that JSON can write and Postgres cannot keep.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 _ALLOWED_HEADERS = (
     "authorization, content-type, apikey, x-client-info, x-agent-key, idempotency-key, x-request-id"
@@ -86,6 +88,7 @@ def endpoint(
             response = Response(status=204)
         else:
             response = _render(_answer(request, handler, methods, max_bytes))
+            _leave_unread(request)
         _add_headers(request, response, request_id, methods)
         _log.info(
             "request",
@@ -112,7 +115,6 @@ def _answer(request: Request, handler: Handler, methods: tuple[str, ...], max_by
             )
         return Answer(error.body(), error.status, error.headers)
     except RequestEntityTooLarge:
-        _leave_unread(request)
         too_large = BodyTooLargeError(details={"max_bytes": request.max_content_length})
         return Answer(too_large.body(), too_large.status)
     except ClientDisconnected:
@@ -133,8 +135,20 @@ def refuse_large_body(request: Request, max_bytes: int) -> None:
     """
     request.max_content_length = max_bytes
     if (request.content_length or 0) > max_bytes:
-        _leave_unread(request)
         raise BodyTooLargeError(details={"max_bytes": max_bytes})
+
+
+def body_of(request: Request) -> bytes:
+    """Read the body.
+
+    Raises:
+        BodyTooLargeError: it was not announced, and is larger than this request may be.
+    """
+    body = request.get_data(cache=False)
+    limit = request.max_content_length
+    if request.content_length is None and limit is not None and len(body) >= limit:
+        raise BodyTooLargeError(details={"max_bytes": limit})  # what was read is not known to be all of it
+    return body
 
 
 def _leave_unread(request: Request) -> None:
@@ -156,11 +170,16 @@ def parse(request: Request, model: type[Model]) -> Model:
     if request.mimetype != "application/json":
         raise UnsupportedMediaTypeError("Send a JSON body with Content-Type: application/json.")
     try:
-        value = exact_json.decode(request.get_data())
+        body = body_of(request)
+        value = exact_json.decode(body)
+    except RecursionError:
+        raise InvalidArgumentError("body", "The body is nested too deeply.") from None
     except ValueError as error:  # RequestEntityTooLarge is none
         raise InvalidArgumentError("body", f"The body is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise InvalidArgumentError("body", "The body must be a JSON object.")
+    if _NUL.search(body):
+        raise InvalidArgumentError("body", "No text may hold the character NUL.")
     return validate(model, value)
 
 

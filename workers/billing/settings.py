@@ -52,6 +52,8 @@ class Settings(BaseSettings):
         stripe_webhook_secret: signing secrets of the webhook endpoints, separated by commas (rotation).
         stripe_publishable_key: for the browser; only compared with the secret key here.
         stripe_mode: what this installation is meant to be; a secret key of another kind is refused.
+        stripe_promotion_codes: whether Stripe's page asks for a promotion code (made in Stripe's dashboard).
+        stripe_automatic_tax: whether Stripe Tax adds the tax of the buyer's place.
         stripe_twin_url: where the twin listens.
         stripe_twin_in_process: run the twin inside the worker, on DATABASE_URL (single-process set-ups).
         database_url: only used by the twin in process.
@@ -69,6 +71,8 @@ class Settings(BaseSettings):
     stripe_webhook_secret: OptionalSecret = None
     stripe_publishable_key: OptionalText = None
     stripe_mode: Annotated[StripeMode | None, BeforeValidator(_strip)] = None
+    stripe_promotion_codes: bool = True
+    stripe_automatic_tax: bool = False
     stripe_twin_url: OptionalAddress = None
     stripe_twin_in_process: bool = False
     database_url: OptionalSecret = None

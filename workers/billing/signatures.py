@@ -32,8 +32,11 @@ def verify(body: bytes, header: str | None, secrets: tuple[str, ...], now: float
         InvalidSignatureError: none matches, or the timestamp is more than 300 s off. The answer does not
             say which.
     """
+    header = header or ""
+    if not header.isascii():  # the library compares ASCII only
+        raise InvalidSignatureError("The signature is not valid.")
     try:
-        if _timestamp(header or "") > now + TOLERANCE_SECONDS:
+        if _timestamp(header) > now + TOLERANCE_SECONDS:
             raise InvalidSignatureError("The signature is not valid.")
     except ValueError:
         raise InvalidSignatureError("The signature is not valid.") from None

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import stripe
 from flask import Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from billing import database, http
 from billing.errors import DatabaseRefusalError, NotConfiguredError, StripeUnavailableError, WorkerError
@@ -23,6 +23,8 @@ from billing.stripe_client import explain, get_client
 MAX_BYTES = 2 * 1024 * 1024
 #: After so many attempts an event that waiting cannot mend is parked, answered with 200 and left to a person.
 PARK_AFTER_ATTEMPTS = 5
+#: The end of the year 9999.
+_LAST_SECOND = 253_402_300_799
 
 _log = get_logger("webhook")
 
@@ -57,11 +59,11 @@ class UnreadableObjectError(WorkerError):
 class Event(BaseModel):
     """The envelope of a snapshot event; its body is Stripe's and is only stored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     id: str
     type: str
-    created: int
+    created: int = Field(ge=0, le=_LAST_SECOND)
     livemode: bool
     api_version: str | None = None
     data: _Data
@@ -78,7 +80,7 @@ def receive(request: Request) -> http.Answer:
         raise NotConfiguredError(
             "STRIPE_WEBHOOK_SECRET is not set: events cannot be verified and are refused."
         )
-    body = request.get_data(cache=False)
+    body = http.body_of(request)
     verify(body, request.headers.get("Stripe-Signature"), settings.webhook_secrets, time.time())
     outcome = ingest(_decode(body))
     return http.Answer({"received": True, "status": outcome.status, "is_duplicate": outcome.is_duplicate})
@@ -148,7 +150,7 @@ def _decode(body: bytes) -> dict[str, Any]:
     try:
         # Postgres' jsonb holds everything that Stripe sends but the character NUL.
         payload = msgspec.json.decode(body.replace(rb"\u0000", rb"\ufffd"))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise InvalidEventError("The body is not JSON.") from None
     if not isinstance(payload, dict):
         raise InvalidEventError("This is not a Stripe event.")
