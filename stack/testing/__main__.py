@@ -64,8 +64,8 @@ def static_jobs() -> Iterable[Job]:
     yield Job("ruff format", [str(tools / "ruff"), "format", "--check", "--quiet", *rooms])
     yield Job("ruff", [str(tools / "ruff"), "check", *rooms])
     yield Job("mypy", [str(tools / "mypy"), *rooms])
-    if (REPOSITORY / ".sqlfluff").exists():
-        yield Job("sqlfluff", [str(tools / "sqlfluff"), "lint", "--processes", "1", "supabase"])
+    yield Job("SQL linters", [sys.executable, "-m", "stack.testing.lints", "files"])
+    yield Job("plpgsql_check", [sys.executable, "-m", "stack.testing.plpgsql"], show=True)
     if (REPOSITORY / "frontend" / "package.json").exists():
         yield Job("front end", [str(tools / "npm"), "run", "check", "--silent"], REPOSITORY / "frontend")
 
@@ -90,6 +90,7 @@ def _test_jobs() -> list[Job]:
     together = ["-n", _PARALLEL, "--dist", "loadgroup", "-m", "not serial and not browser"]
     return [
         pgtap,
+        Job("SQL linters, database", [sys.executable, "-m", "stack.testing.lints", "database"]),
         _pytest("pytest, side by side", together),
         # Playwright keeps an event loop: no asynchronous test and no second Playwright runs beside it.
         _pytest("pytest, the page", ["-n", _BROWSERS, "-m", "not serial", "tests/browser"]),

@@ -156,4 +156,3 @@ grant execute on function billing.consume_credits(text, text, jsonb, numeric, uu
 to anon, authenticated, service_role;
 comment on function billing.consume_credits(text, text, jsonb, numeric, uuid, uuid, text, text, jsonb) is
 'Charges one action, checked and booked in one transaction, and returns its receipt. Refuses whole, never in part. Retry with the same idempotency_key.';
-

@@ -25,13 +25,15 @@ VARIANTS = ("legacy", "revoked")
 _ROLES = "10_roles.sql"
 _REVOKED = "31_default_privileges_revoked.sql"
 
-_RIGHTS = (_HERE / "sql/rights.sql").read_text()
+RIGHTS_QUERY = (_HERE / "sql/rights.sql").read_text()
 
 
 def rights(database_url: str) -> str:
     """Return every right and policy, one a line, sorted; the owner's own are left out."""
     with psycopg.connect(database_url) as connection:
-        return "".join(f"{line}\n" for line in sorted(row[0] for row in connection.execute(_RIGHTS.encode())))
+        return "".join(
+            f"{line}\n" for line in sorted(row[0] for row in connection.execute(RIGHTS_QUERY.encode()))
+        )
 
 
 @contextmanager

@@ -153,7 +153,7 @@ def _spend(database: Database, cast: Cast, organization: UUID) -> None:
             ("agent", None),
         ]
     for speaker, charged in speakers:
-        _speak(database, cast, speaker)
+        speak(database, cast, speaker)
         spend = """
             select (billing.consume_credits(%s, 'do', amount => 1, organization_id => %s, department_id => %s,
               metadata => '{"model": "m-1"}')).transaction_id
@@ -164,15 +164,15 @@ def _spend(database: Database, cast: Cast, organization: UUID) -> None:
             if speaker in ("department_member", "stranger")
             else f"{speaker}_transaction"
         ] = str(transaction_id)
-    _speak(database, cast, "agent" if organization == cast.acme else "stranger")
+    speak(database, cast, "agent" if organization == cast.acme else "stranger")
     hold = "select (billing.hold_credits(%s, 'do', amount => 5, organization_id => %s)).hold_id"
     cast.ids[f"{prefix}hold"] = str(_one(database, hold, cast.ids["agent_type"], organization))
-    _speak(database, cast, "")
+    speak(database, cast, "")
 
 
-def _speak(database: Database, cast: Cast, name: str) -> None:
+def speak(database: Database, cast: Cast, name: str) -> None:
     """Go on as a person or the agent, as PostgREST would put it; '' is the schema's owner again."""
-    role = {"": "none", "agent": "anon"}.get(name, "authenticated")
+    role = {"": "none", "agent": "anon", "service": "service_role"}.get(name, "authenticated")
     claims = Jsonb({"sub": str(cast.users[name]), "role": role}) if name in cast.users else ""
     headers = Jsonb({"x-agent-key": cast.agent_key}) if name == "agent" else ""
     database.execute("select set_config('request.jwt.claims', %s::text, true)", (claims,))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from decimal import Decimal
 from typing import Any
@@ -11,11 +10,12 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.security.cast import PRINCIPALS, Cast, make_cast
+from tests.security.cast import PRINCIPALS, Cast
 from tests.security.catalogue import Database, Function, functions, money_digest, relations
 from tests.security.conftest import CallersOf
 from tests.security.http import Answer, Caller
-from tests.security.matrix import FunctionRule, Matrix, fill
+from tests.security.matrix import Matrix, fill
+from tests.security.preparing import prepared_cast
 
 MATRIX = Matrix.load()
 
@@ -112,7 +112,7 @@ def test_nobody_writes_a_table(
     for principal in PRINCIPALS:
         for method, path, body, headers in attempts:
             answer = callers[principal].send(method, path, body, **headers)
-            if answer.status < 400:
+            if not 400 <= answer.status < 500:
                 done[principal, method, str(headers)] = answer
     assert done == {}
     assert money_digest(owner_session, str(cast.acme), str(cast.globex)) == before
@@ -126,7 +126,7 @@ def test_everybody_is_answered_as_the_matrix_says(
     rule = MATRIX.functions[name]
     wrong: dict[str, str] = {}
 
-    cast = _prepared_cast(owner_session, rule)
+    cast = prepared_cast(owner_session, rule)
     callers = callers_of(cast)
     before = money_digest(owner_session, str(cast.acme), str(cast.globex))
     for principal in PRINCIPALS:
@@ -141,7 +141,7 @@ def test_everybody_is_answered_as_the_matrix_says(
 
     for number, principal in enumerate(rule.allowed):
         if number and not function.is_read_only:
-            cast = _prepared_cast(owner_session, rule)
+            cast = prepared_cast(owner_session, rule)
         answer = _rightful_call(function, principal, cast, callers_of(cast)[principal])
         if answer.status not in (200, 204):
             wrong[principal] = f"expected success, got {answer}"
@@ -152,47 +152,3 @@ def _rightful_call(function: Function, principal: str, cast: Cast, caller: Calle
     rule = MATRIX.functions[function.name]
     arguments = rule.arguments | (rule.as_service if principal == "service" else {})
     return caller.call(function.name, fill(arguments, cast))
-
-
-def _prepared_cast(database: Database, rule: FunctionRule) -> Cast:
-    """A cast with what the rule's call refers to: an invitation, a code, a pack, an event."""
-    needed = set(re.findall(r"{(\w+)}", json.dumps(rule.arguments)))
-    cast = make_cast(database, furnished=bool(needed & {"checkout", "nonce"}))
-    for name in needed & set(_PREPARATIONS):
-        parameters = {"acme": cast.acme, "stranger": cast.users["stranger"]}
-        row = database.execute(_PREPARATIONS[name], parameters).fetchone()
-        assert row is not None
-        cast.ids[name] = str(row["id"])
-    return cast
-
-
-_PREPARATIONS = {
-    "asking_run": """
-        select l.subject_id as id
-        from billing.set_credit_limit('run', 'asks', 0, 'lifetime', 'ask', organization_id => %(acme)s) as l
-    """,
-    "approval": """
-        select billing_private.approval_id(o.ledger_number, l.id, '-infinity', 'call:') as id
-        from billing.organizations as o,
-          billing.set_credit_limit('run', 'asks', 0, 'lifetime', 'ask', organization_id => %(acme)s) as l
-        where o.organization_id = %(acme)s
-    """,
-    "invitation_token": """
-        select i.token as id
-        from auth.users as u, billing.invite_member(%(acme)s, u.email, 'member') as i
-        where u.id = %(stranger)s
-    """,
-    "promotion_code": """
-        select (billing.create_promotion_code('CODE-' || upper(md5(%(acme)s::text)), 5)).code as id
-    """,
-    "free_organization": """
-        select (billing.start_free_subscription(%(acme)s, plan_key => 'free')).organization_id as id
-    """,
-    "package": "select id from billing.credit_packages where is_active limit 1",
-    "event": """
-        select (billing.record_stripe_event_failure(
-          jsonb_build_object('id', 'evt_' || md5(%(acme)s::text), 'type', 'x', 'livemode', false,
-            'created', 1),
-          'x', 9)).event_id as id
-    """,
-}

@@ -1,7 +1,7 @@
 -- Who may touch what, read from the catalogue: nothing is granted beyond what the design says, whatever the platform's defaults.
 
 begin;
-select tests.story(19);
+select tests.story(22);
 
 create temporary view relations as
 select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relacl, c.relrowsecurity, c.relispartition, c.reloptions,
@@ -91,6 +91,16 @@ select set_eq(
   array['credit_packages', 'subscription_plans'],
   'no policy but those of plans and packs lets a visitor in');
 
+select is_empty(
+  $$select p.polrelid::regclass from pg_policy as p inner join relations as r on r.oid = p.polrelid group by 1 having count(*) > 1$$,
+  'one policy a table, so that none can widen another');
+
+select is_empty(
+  $$select r.full_name, a.attname from relations as r inner join pg_attribute as a on a.attrelid = r.oid and a.attnum > 0
+    where exists (select 1 from relation_grants as g where g.full_name = r.full_name)
+      and a.attname ~ '(secret|hash|token|password|digest|salt|checksum|fingerprint)'$$,
+  'no column that a client may read holds a secret or what one could be guessed from');
+
 -- Functions -------------------------------------------------------------------------------------------
 
 select is_empty($$select full_name from routine_grants where grantee not in ('anon', 'authenticated', 'service_role')$$,
@@ -111,6 +121,10 @@ select set_eq(
   -- Tables that are made ahead of time have names that no file can hold. It builds them from a date alone and is granted to nobody.
   array['billing_private.make_partitions(timestamp with time zone)'],
   'no function runs text as SQL, or changes a setting, but for one that says why');
+
+select is_empty(
+  $$select full_name from routines where proowner <> 'postgres'::regrole$$,
+  'every function runs as the owner of the schema or as its caller, never as a superuser');
 
 select is_empty(
   $$select n.nspname, c.rolname from pg_default_acl as d

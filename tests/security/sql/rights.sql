@@ -31,6 +31,10 @@ select a.kind || ' ' || a.name || ': ' || coalesce((
 ), '-')
 from acls as a
 union all
+select 'row security ' || s.nspname || '.' || c.relname || ': ' || case when c.relrowsecurity then 'on' else 'off' end
+from pg_class as c inner join schemas as s on s.oid = c.relnamespace
+where c.relkind in ('r', 'p') and c.relname !~ '^credit_usage_runs_[0-9]{6}$'
+union all
 select 'policy ' || p.schemaname || '.' || p.tablename || ' ' || p.policyname || ': ' || lower(p.cmd) || ' to ' || array_to_string(p.roles, ', ')
   || coalesce(' using ' || regexp_replace(p.qual, '\s+', ' ', 'g'), '')
   || coalesce(' with check ' || regexp_replace(p.with_check, '\s+', ' ', 'g'), '')

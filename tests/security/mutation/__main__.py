@@ -1,0 +1,164 @@
+"""Tries every mutant on an instance of its own and writes the table: `python -m tests.security.mutation`.
+
+It takes the better part of an hour; run it before a release. What was tried is kept in .stack/mutants, so
+that a run that was interrupted goes on. A guard may survive because another wall stands behind it (a right,
+a domain, a constraint, a second lock): survivors.toml says so for each; one that it does not name is a
+failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+
+from stack.settings import INSTALL_DIR, REPOSITORY, StackSettings
+from stack.testing.instance import running_instance
+from stack.testing.pgtap import TESTS_DIR, run_file
+from tests.security.acl import VARIANTS, fresh_database
+from tests.security.mutation.calls import CallGraph
+from tests.security.mutation.mutants import Connection, Mutant, mutants
+
+PAGE = REPOSITORY / "docs" / "reference" / "mutants.md"
+_SURVIVORS = Path(__file__).with_name("survivors.toml")
+_RESULTS = INSTALL_DIR / "mutants" / "results.jsonl"
+_STATE = INSTALL_DIR / "mutants" / "instance"
+
+
+class Results:
+    """What was tried, in a file that outlives the run."""
+
+    def __init__(self) -> None:
+        """Read what an earlier run left."""
+        _RESULTS.parent.mkdir(parents=True, exist_ok=True)
+        lines = _RESULTS.read_text().splitlines() if _RESULTS.exists() else []
+        self.by = {entry["key"]: entry["by"] for entry in map(json.loads, lines)}
+
+    def key(self, mutant: Mutant) -> str:
+        """Name a mutant together with the text that it changes."""
+        return hashlib.sha256(f"{mutant.name}\0{mutant.change}".encode()).hexdigest()[:16]
+
+    def add(self, mutant: Mutant, by: str) -> None:
+        """Write down who noticed a mutant; '' means nobody."""
+        self.by[self.key(mutant)] = by
+        with _RESULTS.open("a") as file:
+            file.write(json.dumps({"key": self.key(mutant), "by": by, "name": mutant.name}) + "\n")
+        print(f"{by or 'SURVIVED':<44} {mutant.kind:<7} {mutant.name[:130]}", flush=True)
+
+
+def _try(
+    found: list[Mutant],
+    results: Results,
+    connection: Connection,
+    notice: Callable[[Mutant], str],
+    *,
+    last: bool,
+) -> None:
+    """Put each mutant in place, look for a test that notices, and take it out again."""
+    for mutant in found:
+        connection.execute(mutant.change.encode())
+        try:
+            by = notice(mutant)
+        finally:
+            connection.execute(mutant.repair.encode())
+        if by or last:
+            results.add(mutant, by)
+
+
+def _run(part: str) -> None:
+    from tests.security.mutation import killing  # it imports the tests, which need the instance's addresses
+
+    settings, results = StackSettings.load(), Results()
+    with fresh_database(settings, VARIANTS[0]) as url, psycopg.connect(url, autocommit=True) as connection:
+        if run_file(url, TESTS_DIR / "00_helpers.sql").failed or not killing.copy_is_sound(url):
+            raise RuntimeError("the stories fail without any mutant")
+        calls = CallGraph(connection)
+        every = [m for m in mutants(connection) if part in m.name]
+        for mutant in _left(every, results, "right"):
+            results.add(mutant, killing.by_rights(connection, mutant))
+        stories = killing.Stories(url, calls)
+        _try(_left(every, results, "guard"), results, connection, stories.first_to_notice, last=False)
+    with psycopg.connect(settings.database_url(), autocommit=True) as connection:
+        for kind in ("lock", "policy", "guard"):
+            _try(
+                _left(every, results, kind),
+                results,
+                connection,
+                lambda m: killing.over_http(m, calls),
+                last=True,
+            )
+
+
+def _left(every: list[Mutant], results: Results, kind: str) -> list[Mutant]:
+    return [m for m in every if m.kind == kind and results.key(m) not in results.by]
+
+
+def _explanations() -> dict[str, str]:
+    if not _SURVIVORS.exists():
+        return {}
+    return {
+        entry["name"]: entry["reason"] for entry in tomllib.loads(_SURVIVORS.read_text()).get("survivor", [])
+    }
+
+
+def _page(every: list[Mutant], results: Results) -> Iterator[str]:
+    tried = [
+        (mutant, results.by[results.key(mutant)]) for mutant in every if results.key(mutant) in results.by
+    ]
+    kinds = ("right", "policy", "guard", "lock")
+    total, killed = Counter(m.kind for m in every), Counter(m.kind for m, by in tried if by)
+    survived = [mutant for mutant, by in tried if not by]
+    yield "# Mutants\n"
+    yield "Written by `python -m tests.security.mutation`, which takes one guard away at a time and looks for"
+    yield "a test that notices: a right given, a policy opened, a check left out, a lock not taken.\n"
+    yield "| kind | mutants | tried | noticed | survived |\n|---|---|---|---|---|"
+    for kind in kinds:
+        of_kind = sum(m.kind == kind for m, _ in tried)
+        yield f"| {kind} | {total[kind]} | {of_kind} | {killed[kind]} | {of_kind - killed[kind]} |"
+    yield f"| all | {len(every)} | {len(tried)} | {sum(killed.values())} | {len(survived)} |\n"
+    yield "| noticed first by | mutants |\n|---|---|"
+    for by, number in Counter(by for _, by in tried if by).most_common():
+        yield f"| {by} | {number} |"
+    yield "\n## Survivors\n"
+    yield "Each of these stands before another wall.\n"
+    reasons = _explanations()
+    for mutant in survived:
+        yield f"- `{mutant.name}`: {reasons.get(mutant.name, 'NOT EXPLAINED')}"
+    yield ""
+
+
+def main(arguments: list[str]) -> int:
+    """Try the mutants and write the page.
+
+    Returns:
+        The exit status: 1 when one survived that survivors.toml does not explain, or was not tried.
+    """
+    parser = argparse.ArgumentParser(description="Takes away one guard at a time.")
+    parser.add_argument("part", nargs="?", default="", help="only mutants whose name contains this")
+    parser.add_argument("--page-only", action="store_true", help="write the page from what was tried")
+    chosen = parser.parse_args(arguments)
+    os.nice(10)
+    with running_instance(_STATE) as environment:
+        os.environ.update(environment)
+        if not chosen.page_only:
+            _run(chosen.part)
+        with psycopg.connect(StackSettings.load().database_url()) as connection:
+            every = list(mutants(connection))
+    results = Results()
+    PAGE.write_text("\n".join(_page(every, results)))
+    names = _explanations()
+    open_questions = [m for m in every if not results.by.get(results.key(m), "") and m.name not in names]
+    print(f"{len(every)} mutants, {len(open_questions)} survived without an explanation or were not tried")
+    return 1 if open_questions else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

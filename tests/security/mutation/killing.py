@@ -1,0 +1,127 @@
+"""Looks for a test that notices a mutant: the golden rights, the pgTAP stories, then tests over HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from stack.settings import REPOSITORY
+from stack.testing.pgtap import TESTS_DIR, run_file
+from tests.security.acl import GOLDEN, RIGHTS_QUERY
+from tests.security.mutation.calls import CallGraph, files_that_mention
+from tests.security.mutation.mutants import Connection, Mutant
+
+#: Stories of the catalogue find any change of rights, and none of behaviour.
+STORIES = [file for file in sorted(TESTS_DIR.glob("*.sql")) if file.name >= "10"]
+_ROOMS = ("security", "ledger", "money")
+_FILES = [file for room in _ROOMS for file in sorted((REPOSITORY / "tests" / room).glob("test_*.py"))]
+#: Run with a choice of their cases, or of no use here.
+_OTHERWISE = (
+    "test_access_matrix.py",
+    "test_isolation.py",
+    "test_locks.py",
+    "test_lints.py",
+    "test_golden_acl.py",
+)
+#: Private tables are read through these.
+_VIEWS = {
+    "credit_grant_lots": "credit_grants",
+    "credit_limit_counters": "department_credit_limits",
+    "credit_usage_watermarks": "get_usage_timeseries",
+    "credit_usage_runs": "get_usage_timeseries",
+}
+_NEAREST = 4
+_NEAREST_FILES = 2
+_PATIENCE_SECONDS = 60
+
+
+def by_rights(connection: Connection, mutant: Mutant) -> str:
+    """Return `golden rights` when the checked-in rights differ under the mutant, else ''."""
+    golden = GOLDEN.read_text().splitlines()
+    with connection.transaction(force_rollback=True):
+        connection.execute(mutant.change.encode())
+        rights = sorted(row[0] for row in connection.execute(RIGHTS_QUERY.encode()))
+    return "" if rights == golden else "golden rights"
+
+
+class Stories:
+    """The pgTAP stories, told on a mutated copy of the database."""
+
+    def __init__(self, url: str, calls: CallGraph) -> None:
+        """Take a database that has the helpers."""
+        self._url = url
+        self._calls = calls
+        self._last: Path | None = None
+
+    def first_to_notice(self, mutant: Mutant) -> str:
+        """Return the story that fails, '' when all that speak of the function are told to the end."""
+        names = [mutant.subject, *self._calls.exposed_callers(mutant.subject)]
+        stories = files_that_mention(names, STORIES)
+        for story in sorted(stories, key=lambda file: file != self._last):
+            if run_file(self._url, story).failed:
+                self._last = story
+                return story.name
+        return ""
+
+
+def over_http(mutant: Mutant, calls: CallGraph) -> str:
+    """Return the tests that notice a mutant of the running instance, '' when none does.
+
+    Args:
+        mutant: what is missing there now.
+        calls: who calls whom.
+    """
+    subject = _VIEWS.get(mutant.subject, mutant.subject)
+    names = calls.exposed_callers(subject)[:_NEAREST] or [subject]
+    if mutant.kind == "policy":
+        return _run("tests/security/test_access_matrix.py", "-k", f"reads and [{subject}]")
+    if mutant.kind == "lock":
+        chosen = " or ".join(f"[{name}]" for name in names)
+        noticed = _run("tests/security/test_locks.py", "-k", chosen)
+        if noticed:
+            return noticed
+    chosen = " or ".join(f"[{name}" for name in names)
+    for arguments in (
+        ("tests/security/test_access_matrix.py", "-k", chosen),
+        ("tests/security/test_isolation.py", "-k", chosen),
+    ):
+        if noticed := _run(*arguments):
+            return noticed
+    whole = [file for file in _FILES if file.name not in _OTHERWISE]
+    for file in files_that_mention([subject, *names], whole)[:_NEAREST_FILES]:
+        if noticed := _run(str(file.relative_to(REPOSITORY))):
+            return noticed
+    return ""
+
+
+def _run(file: str, *arguments: str) -> str:
+    """Run tests in a fork of this process, which has the imports done; return the file if one fails."""
+    child = os.fork()
+    if child == 0:
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        status = pytest.main(["-q", "-x", "-p", "no:cacheprovider", "--timeout=30", file, *arguments])
+        os._exit(int(status))
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return file if os.waitstatus_to_exitcode(status) == 1 else ""
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print(f"{file} did not end", file=sys.stderr)
+    return ""
+
+
+def copy_is_sound(url: str) -> bool:
+    """Tell the stories without any mutant."""
+    with psycopg.connect(url, autocommit=True):
+        return not any(run_file(url, story).failed for story in STORIES)
