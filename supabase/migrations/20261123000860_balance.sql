@@ -191,6 +191,9 @@ declare
 begin
   select o.* into v_organization from billing.organizations as o
   where o.organization_id = billing_private.readable_organization(p_organization_id);
+  if not isfinite(p_as_of) then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "as_of"}', 'as_of is a finite instant');
+  end if;
   v_tail := billing_private.ledger_tail(v_organization.organization_id);
   v_at := coalesce(p_as_of, greatest(billing_private.ledger_now(v_organization.test_clock), v_tail.created_at));
   v_entry := billing_private.entry_as_of(v_tail, v_at);
@@ -271,6 +274,20 @@ $$;
 revoke all on function billing_private.live_wallet(uuid, timestamptz) from public;
 grant execute on function billing_private.live_wallet(uuid, timestamptz) to authenticated, service_role;
 
+-- For views that Postgres cannot write by itself: a write is refused for want of the right, as of every table (42501), and not because there is
+-- no way to do it. Nobody has that right; whoever owns the view is refused here.
+create function billing_private.refuse_view_write()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform billing_private.fail(403, 'not_authorized');
+  return null;
+end
+$$;
+revoke all on function billing_private.refuse_view_write() from public;
+
 create view billing.credit_balances with (security_invoker = true) as
 select
   o.organization_id,
@@ -287,6 +304,8 @@ cross join lateral billing_private.live_wallet(o.organization_id, o.test_clock) 
 cross join lateral (
   select case when coalesce(o.restricted_from, '-infinity') <= w.as_of then o.restricted_reason end as reason
 ) as r;
+create trigger credit_balances_refuse_writes instead of insert or update or delete on billing.credit_balances
+for each row execute function billing_private.refuse_view_write();
 revoke all on table billing.credit_balances from public, anon, authenticated, service_role;
 grant select on table billing.credit_balances to authenticated, service_role;
 comment on view billing.credit_balances is

@@ -122,6 +122,8 @@ select
   g.period_ends_at,
   g.rollover_cap::numeric as rollover_cap
 from due as g;
+create trigger credit_grants_refuse_writes instead of insert or update or delete on billing.credit_grants
+for each row execute function billing_private.refuse_view_write();
 revoke all on table billing.credit_grants from public, anon, authenticated, service_role;
 grant select on table billing.credit_grants to authenticated, service_role;
 comment on view billing.credit_grants is
@@ -256,6 +258,8 @@ cross join lateral (
   ) as used
 ) as u
 where l.subject_type = 'department';
+create trigger department_credit_limits_refuse_writes instead of insert or update or delete on billing.department_credit_limits
+for each row execute function billing_private.refuse_view_write();
 revoke all on table billing.department_credit_limits from public, anon, authenticated, service_role;
 grant select on table billing.department_credit_limits to authenticated, service_role;
 comment on view billing.department_credit_limits is
@@ -342,8 +346,10 @@ begin
   if not v_visible then
     perform billing_private.fail(404, 'not_found', '{"what": "transaction"}');
   end if;
-  if v_entry.kind <> 'consume' then
-    perform billing_private.fail(422, 'invalid_argument', '{"argument": "transaction_id"}', 'only consumptions have a receipt');
+  if v_entry.kind in ('refund', 'adjust', 'transfer') then
+    return billing_private.correction_receipt(v_entry, true);
+  elsif v_entry.kind <> 'consume' then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "transaction_id"}', 'only consumptions and corrections have a receipt');
   end if;
   return billing_private.receipt_of(v_entry, true);
 end
@@ -359,4 +365,4 @@ set search_path = ''
 return billing_private.explain_transaction(transaction_id);
 revoke all on function billing.explain_transaction(uuid) from public;
 grant execute on function billing.explain_transaction(uuid) to anon, authenticated, service_role;
-comment on function billing.explain_transaction(uuid) is 'A consumption''s receipt again, from stored facts alone.';
+comment on function billing.explain_transaction(uuid) is 'The receipt of a consumption, refund, adjustment or transfer again, from stored facts alone.';
