@@ -117,6 +117,21 @@ $$;
 revoke all on function billing_private.is_timezone(text) from public;
 grant execute on function billing_private.is_timezone(text) to authenticated, service_role;
 
+-- The JSON that a JSON text holds, or the text itself when it holds none. PostgREST hands the arguments of a GET over as text.
+create function billing_private.json_in_text(p_value jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return (p_value #>> '{}')::jsonb;
+exception when invalid_text_representation or untranslatable_character then
+  return p_value;
+end
+$$;
+revoke all on function billing_private.json_in_text(jsonb) from public;
+
 create function billing_private.require_metadata(p_metadata jsonb)
 returns jsonb
 language plpgsql
@@ -126,6 +141,9 @@ as $$
 begin
   if p_metadata is null then
     return '{}'::jsonb;
+  end if;
+  if jsonb_typeof(p_metadata) = 'string' then
+    p_metadata := billing_private.json_in_text(p_metadata);
   end if;
   if jsonb_typeof(p_metadata) <> 'object' then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "metadata"}', 'metadata must be a JSON object');

@@ -173,7 +173,8 @@ create type billing_private.quote as (
   amount numeric            -- rounded up, once, at the sixth decimal
 );
 
--- Refuses quantities that are not a small object of finite, non-negative numbers (422 invalid_argument).
+-- Quantities as they are priced, stored and compared: null, or an object in which {"call": 1} beside other metrics is left out, for it is implied.
+-- Refuses what is not a small object of finite, non-negative numbers (422 invalid_argument).
 create function billing_private.require_quantities(p_quantities jsonb)
 returns jsonb
 language plpgsql
@@ -188,6 +189,9 @@ begin
   if p_quantities is null or p_quantities = 'null'::jsonb or p_quantities = '{}'::jsonb then
     return null;
   end if;
+  if jsonb_typeof(p_quantities) = 'string' then
+    p_quantities := billing_private.json_in_text(p_quantities);
+  end if;
   if jsonb_typeof(p_quantities) <> 'object' then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "quantities"}', 'quantities must be an object of numbers');
   end if;
@@ -199,7 +203,7 @@ begin
         'quantities holds at most 50 finite numbers of at least 0');
     end if;
   end loop;
-  return p_quantities;
+  return case when p_quantities -> 'call' = '1' and v_count > 1 then p_quantities - 'call' else p_quantities end;
 end
 $$;
 revoke all on function billing_private.require_quantities(jsonb) from public;

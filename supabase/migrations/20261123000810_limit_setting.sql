@@ -71,6 +71,7 @@ declare
   v_limit billing.credit_limits;
   v_start timestamptz;
 begin
+  p_subject_type := case p_subject_type when 'agent' then 'agent_type' when 'key' then 'agent_key' else p_subject_type end; -- the short names
   if p_subject_type is null or p_subject_type not in ('organization', 'department', 'member', 'agent_type', 'agent_key', 'run') then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "subject_type"}');
   end if;

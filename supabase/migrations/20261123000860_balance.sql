@@ -191,6 +191,9 @@ declare
 begin
   select o.* into v_organization from billing.organizations as o
   where o.organization_id = billing_private.readable_organization(p_organization_id);
+  if not isfinite(p_as_of) then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "as_of"}', 'as_of is a finite instant');
+  end if;
   v_tail := billing_private.ledger_tail(v_organization.organization_id);
   v_at := coalesce(p_as_of, greatest(billing_private.ledger_now(v_organization.test_clock), v_tail.created_at));
   v_entry := billing_private.entry_as_of(v_tail, v_at);

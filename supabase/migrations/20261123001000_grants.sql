@@ -14,7 +14,8 @@ create type billing.grant_receipt as (
 );
 comment on type billing.grant_receipt is 'What a grant returns. balance and available are the organization''s after this call; expires_at is null for never.';
 
--- The receipt of a grant, now or again: what there is at p_now.
+-- The receipt of a grant, now (what there is at p_now) or again: as it was after the entry that booked the grant, and after the one that
+-- expired it in the same breath. Grants that corrections made have no entry of their own: for them, what there is.
 create function billing_private.grant_receipt_of(
   p_grant billing_private.credit_grant_lots, p_tail billing.credit_transactions, p_now timestamptz, p_replayed boolean
 )
@@ -24,22 +25,83 @@ stable
 set search_path = ''
 as $$
 declare
-  v_wallet constant billing_private.wallet := billing_private.wallet_at(p_tail, p_now);
+  v_transaction_id constant uuid := coalesce(p_grant.transaction_id, (
+    select g.transaction_id from billing_private.credit_grant_lots as g
+    where g.organization_id = p_grant.organization_id and g.id = p_grant.id
+  ));
+  v_wallet billing_private.wallet := billing_private.wallet_at(p_tail, p_now);
+  v_entry billing.credit_transactions;
 begin
+  if p_replayed and v_transaction_id is not null then
+    select t.* into v_entry from billing.credit_transactions as t
+    where t.organization_id = p_grant.organization_id and t.sequence = billing_private.transaction_sequence(v_transaction_id);
+    if p_grant.expires_at <= p_grant.created_at then
+      select t.* into v_entry from billing.credit_transactions as t
+      where t.organization_id = p_grant.organization_id and t.sequence in (v_entry.sequence, v_entry.sequence + 1)
+        and t.grant_ids = array[p_grant.id]
+      order by t.sequence desc limit 1;
+    end if;
+    v_wallet.balance := v_entry.balance_after;
+    v_wallet.held := v_entry.held_after;
+  end if;
   return (
-    p_grant.id,
-    coalesce(p_grant.transaction_id, (
-      select g.transaction_id from billing_private.credit_grant_lots as g
-      where g.organization_id = p_grant.organization_id and g.id = p_grant.id
-    )),
-    p_grant.organization_id, p_grant.amount::numeric, v_wallet.balance, v_wallet.balance - v_wallet.held, p_replayed,
-    p_grant.effective_at, nullif(p_grant.expires_at, 'infinity'), p_grant.created_at
+    p_grant.id, v_transaction_id, p_grant.organization_id, p_grant.amount::numeric, v_wallet.balance, v_wallet.balance - v_wallet.held,
+    p_replayed, p_grant.effective_at, nullif(p_grant.expires_at, 'infinity'), p_grant.created_at
   )::billing.grant_receipt;
 end
 $$;
 revoke all on function billing_private.grant_receipt_of(
   billing_private.credit_grant_lots, billing.credit_transactions, timestamptz, boolean
 ) from public;
+
+-- Refuses what no grant can be, whatever the ledger says: 422 invalid_amount and invalid_argument.
+create function billing_private.require_grant_terms(
+  p_amount numeric, p_source text, p_source_reference text, p_agent_types text[], p_unit_cost numeric
+)
+returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  perform billing_private.require_amount('amount', p_amount);
+  if scale(trim_scale(p_amount)) > 6 then
+    perform billing_private.fail(422, 'invalid_amount', '{"argument": "amount"}', 'a grant has at most six decimals');
+  end if;
+  perform billing_private.require_amount('unit_cost', coalesce(p_unit_cost, 0), true);
+  if p_source is null or p_source not in (
+    'subscription', 'purchase', 'trial', 'promotion', 'referral', 'adjustment', 'rollover', 'transfer', 'refund'
+  ) then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "source"}');
+  end if;
+  if p_source_reference is not null then
+    perform billing_private.require_text('source_reference', p_source_reference);
+  end if;
+  if cardinality(p_agent_types) not between 1 and 100 or exists (
+    select 1 from unnest(p_agent_types) as a (name) where a.name is null or length(a.name) not between 1 and 255
+  ) then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "agent_types"}', '1 to 100 names, or null for all');
+  end if;
+end
+$$;
+revoke all on function billing_private.require_grant_terms(numeric, text, text, text[], numeric) from public;
+
+-- Refuses a grant that begins at no instant, or ends before it begins: 422 invalid_argument.
+create function billing_private.require_grant_time(p_effective_at timestamptz, p_expires_at timestamptz)
+returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if not isfinite(p_effective_at) then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "effective_at"}', 'effective_at is a finite instant');
+  elsif coalesce(p_expires_at, 'infinity') <= p_effective_at then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "expires_at"}', 'expires_at must be after effective_at');
+  end if;
+end
+$$;
+revoke all on function billing_private.require_grant_time(timestamptz, timestamptz) from public;
 
 -- Books a grant. No caller check: for bodies that have decided already (fulfilment, renewal, promotion). Locks the organization. Replay: the
 -- same (organization, source, source_reference) returns the first grant; another amount under it is 409 idempotency_conflict. A grant in force
@@ -61,24 +123,7 @@ declare
   v_repaid numeric;
   v_replayed boolean := false;
 begin
-  perform billing_private.require_amount('amount', p_amount);
-  if scale(trim_scale(p_amount)) > 6 then
-    perform billing_private.fail(422, 'invalid_amount', '{"argument": "amount"}', 'a grant has at most six decimals');
-  end if;
-  perform billing_private.require_amount('unit_cost', coalesce(p_unit_cost, 0), true);
-  if p_source is null or p_source not in (
-    'subscription', 'purchase', 'trial', 'promotion', 'referral', 'adjustment', 'rollover', 'transfer', 'refund'
-  ) then
-    perform billing_private.fail(422, 'invalid_argument', '{"argument": "source"}');
-  end if;
-  if p_source_reference is not null then
-    perform billing_private.require_text('source_reference', p_source_reference);
-  end if;
-  if cardinality(p_agent_types) not between 1 and 100 or exists (
-    select 1 from unnest(p_agent_types) as a (name) where a.name is null or length(a.name) not between 1 and 255
-  ) then
-    perform billing_private.fail(422, 'invalid_argument', '{"argument": "agent_types"}', '1 to 100 names, or null for all');
-  end if;
+  perform billing_private.require_grant_terms(p_amount, p_source, p_source_reference, p_agent_types, p_unit_cost);
   p_metadata := billing_private.require_metadata(p_metadata);
   perform billing_private.lock_organization(p_organization_id);
   if p_department_id is not null and not exists (
@@ -102,9 +147,7 @@ begin
     v_tail := billing_private.ledger_tail(p_organization_id);
   else
     p_effective_at := coalesce(p_effective_at, v_now);
-    if coalesce(p_expires_at, 'infinity') <= p_effective_at then
-      perform billing_private.fail(422, 'invalid_argument', '{"argument": "expires_at"}', 'expires_at must be after effective_at');
-    end if;
+    perform billing_private.require_grant_time(p_effective_at, p_expires_at);
     v_tail := billing_private.settle(billing_private.ledger_tail(p_organization_id), v_now);
     -- One in force is written as activate_grant() would leave it: thousands in one transaction leave no dead rows behind.
     v_repaid := case when p_effective_at <= v_now then least(v_tail.debt_after, p_amount) else 0 end;

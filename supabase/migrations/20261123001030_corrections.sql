@@ -214,15 +214,17 @@ $$;
 revoke all on function billing_private.refund_consumption(uuid, numeric, text, text) from public;
 grant execute on function billing_private.refund_consumption(uuid, numeric, text, text) to authenticated, service_role;
 
-create function billing.refund_consumption(transaction_id uuid, reason text, idempotency_key text, amount numeric default null)
+create function billing.refund_consumption(
+  transaction_id uuid, amount numeric default null, reason text default null, idempotency_key text default null
+)
 returns billing.credit_receipt
 language sql
 volatile
 set search_path = ''
 return billing_private.refund_consumption(transaction_id, amount, reason, idempotency_key);
-revoke all on function billing.refund_consumption(uuid, text, text, numeric) from public;
-grant execute on function billing.refund_consumption(uuid, text, text, numeric) to authenticated, service_role;
-comment on function billing.refund_consumption(uuid, text, text, numeric) is
+revoke all on function billing.refund_consumption(uuid, numeric, text, text) from public;
+grant execute on function billing.refund_consumption(uuid, numeric, text, text) to authenticated, service_role;
+comment on function billing.refund_consumption(uuid, numeric, text, text) is
 'Service, owner, admin: gives a consumption back, wholly or in part, to the grants it came from, last taken first. reason: customer or platform_fault.';
 
 -- The receipt of a correction: what it moved (positive: given), and what there is after it.
@@ -275,9 +277,11 @@ begin
   where g.organization_id = v_grant.organization_id and g.id = p_grant_id;
   if not v_grant.is_open then
     select t.* into v_entry from billing.credit_transactions as t
-    where t.organization_id = v_grant.organization_id and t.kind = 'void' and t.grant_ids = array[v_grant.id];
-    v_entry.balance_after := v_tail.balance_after;
-    v_entry.held_after := v_tail.held_after;
+    where t.organization_id = v_grant.organization_id and t.kind = 'void' and t.grant_ids = array[v_grant.id]
+    order by t.sequence
+    limit 1; -- a hold that let go later has voided its claim in an entry of its own
+    v_entry.balance_after := coalesce(v_entry.balance_after, v_tail.balance_after);
+    v_entry.held_after := coalesce(v_entry.held_after, v_tail.held_after);
   else
     v_entry := billing_private.append_entry(
       v_tail, 'void', case when v_grant.activated_at is null then 0 else v_grant.held - v_grant.remaining end, v_now, array[v_grant.id],

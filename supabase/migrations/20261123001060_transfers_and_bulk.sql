@@ -147,6 +147,81 @@ create type billing.grant_batch as (
 );
 comment on type billing.grant_batch is 'What a bulk grant booked: how many grants, and credits in all.';
 
+-- One row of a bulk grant, as grant_credits takes it.
+create type billing_private.grant_row as (
+  organization_id uuid,
+  amount numeric,
+  source text,
+  source_reference text,
+  expires_at timestamptz,
+  effective_at timestamptz,
+  priority integer,
+  department_id uuid,
+  agent_types text[],
+  unit_cost numeric,
+  currency text,
+  metadata jsonb
+);
+
+create function billing_private.read_grant_row(p_batch_key text, p_number bigint, p_value jsonb)
+returns billing_private.grant_row
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if jsonb_typeof(p_value) is distinct from 'object' or exists (
+    select 1 from jsonb_object_keys(p_value) as k (name) where k.name not in (
+      'organization_id', 'amount', 'source', 'source_reference', 'expires_at', 'effective_at', 'priority', 'department_id', 'agent_types',
+      'unit_cost', 'currency', 'metadata')
+  ) then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "grants"}', 'a row is an object with the arguments of grant_credits');
+  end if;
+  return (
+    (p_value ->> 'organization_id')::uuid, (p_value ->> 'amount')::numeric, p_value ->> 'source',
+    coalesce(p_value ->> 'source_reference', p_batch_key || ':' || p_number), (p_value ->> 'expires_at')::timestamptz,
+    (p_value ->> 'effective_at')::timestamptz, (p_value ->> 'priority')::integer, (p_value ->> 'department_id')::uuid,
+    case when p_value -> 'agent_types' <> 'null' then array(select a.name from jsonb_array_elements_text(p_value -> 'agent_types') as a (name)) end,
+    (p_value ->> 'unit_cost')::numeric, p_value ->> 'currency', nullif(p_value -> 'metadata', 'null')
+  )::billing_private.grant_row;
+end
+$$;
+revoke all on function billing_private.read_grant_row(text, bigint, jsonb) from public;
+
+-- Refuses, without any lock, what the ledger as it stands would refuse: so that a bulk grant can name its first bad row, though it books in the
+-- order of the locks. Raises as grant_credits does.
+create function billing_private.require_grant_row(p_row billing_private.grant_row)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_now timestamptz;
+  v_grant_id uuid;
+  v_granted numeric;
+begin
+  perform billing_private.require_grant_terms(p_row.amount, p_row.source, p_row.source_reference, p_row.agent_types, p_row.unit_cost);
+  perform billing_private.require_metadata(p_row.metadata);
+  select billing_private.ledger_now(o.test_clock) into v_now from billing.organizations as o where o.organization_id = p_row.organization_id;
+  if not found then
+    perform billing_private.fail(404, 'not_found', '{"what": "organization"}');
+  elsif p_row.department_id is not null and not exists (
+    select 1 from billing.departments as d where d.organization_id = p_row.organization_id and d.id = p_row.department_id
+  ) then
+    perform billing_private.fail(404, 'not_found', '{"what": "department"}');
+  end if;
+  select g.id, g.amount into v_grant_id, v_granted from billing_private.credit_grant_lots as g
+  where g.organization_id = p_row.organization_id and g.source = p_row.source and g.source_reference = p_row.source_reference;
+  if not found then
+    perform billing_private.require_grant_time(coalesce(p_row.effective_at, v_now), p_row.expires_at);
+  elsif v_granted <> p_row.amount then
+    perform billing_private.fail(409, 'idempotency_conflict', jsonb_build_object('grant_id', v_grant_id));
+  end if;
+end
+$$;
+revoke all on function billing_private.require_grant_row(billing_private.grant_row) from public;
+
 -- Up to 10,000 grants, all or nothing. Each row: organization_id, amount, source, and optionally source_reference (default <batch_key>:<row>),
 -- expires_at, effective_at, priority, department_id, agent_types, unit_cost, metadata. Organizations are taken in the order of their lock keys.
 -- The refusal of a row carries its number (from 0) in details.row. The service, or a platform admin. The same batch_key replays; with other
@@ -156,12 +231,14 @@ returns billing.grant_batch
 language plpgsql
 security definer
 set search_path = ''
+set enable_seqscan = off -- plans are kept: one made while a table was small must serve when it is not
 as $$
 declare
   v_batch billing_private.grant_batches;
   v_hash bytea;
-  v_row record;
-  v_number bigint; -- of the row at hand, known after the block is left, too
+  v_row billing_private.grant_row;
+  v_number bigint; -- of the row at hand
+  v_value jsonb;
   v_status text;
   v_slug text;
   v_details text;
@@ -187,23 +264,21 @@ begin
     return (p_batch_key, v_batch.grant_count, v_batch.total_amount, true)::billing.grant_batch;
   end if;
   begin -- one block for all rows: one a row would be thousands of subtransactions
-    for v_row in
-      select e.place - 1 as number, e.value, o.ledger_number
-      from jsonb_array_elements(p_grants) with ordinality as e (value, place)
-      left join billing.organizations as o on o.organization_id::text = lower(e.value ->> 'organization_id')
-      -- The rows that cannot pass come first, in their own order, so that the first bad row is named; the others in the order of the locks.
-      order by case
-        when o.ledger_number is null or not coalesce(e.value ->> 'amount' ~ '^[0-9]*[.]?[0-9]+([eE][+-]?[0-9]+)?$', false)
-          or e.value ->> 'amount' ~ '^[0.]+$' then e.place
-      end nulls last, o.ledger_number, e.place
+    for v_number, v_value in
+      select e.place - 1, e.value from jsonb_array_elements(p_grants) with ordinality as e (value, place) order by e.place
     loop
-      v_number := v_row.number;
+      perform billing_private.require_grant_row(billing_private.read_grant_row(p_batch_key, v_number, v_value));
+    end loop;
+    for v_number, v_value in
+      select e.place - 1, e.value
+      from jsonb_array_elements(p_grants) with ordinality as e (value, place)
+      inner join billing.organizations as o on o.organization_id = (e.value ->> 'organization_id')::uuid
+      order by o.ledger_number, e.place
+    loop
+      v_row := billing_private.read_grant_row(p_batch_key, v_number, v_value);
       perform billing_private.grant_credits(
-        (v_row.value ->> 'organization_id')::uuid, (v_row.value ->> 'amount')::numeric, v_row.value ->> 'source',
-        coalesce(v_row.value ->> 'source_reference', p_batch_key || ':' || v_row.number), (v_row.value ->> 'expires_at')::timestamptz,
-        (v_row.value ->> 'effective_at')::timestamptz, (v_row.value ->> 'priority')::integer, (v_row.value ->> 'department_id')::uuid,
-        (select array_agg(a.name) from jsonb_array_elements_text(nullif(v_row.value -> 'agent_types', 'null')) as a (name)),
-        (v_row.value ->> 'unit_cost')::numeric, v_row.value ->> 'currency', nullif(v_row.value -> 'metadata', 'null'));
+        v_row.organization_id, v_row.amount, v_row.source, v_row.source_reference, v_row.expires_at, v_row.effective_at, v_row.priority,
+        v_row.department_id, v_row.agent_types, v_row.unit_cost, v_row.currency, v_row.metadata);
     end loop;
   exception when others then
     get stacked diagnostics v_status = returned_sqlstate, v_slug = message_text, v_details = pg_exception_detail, v_hint = pg_exception_hint;

@@ -342,8 +342,10 @@ begin
   if not v_visible then
     perform billing_private.fail(404, 'not_found', '{"what": "transaction"}');
   end if;
-  if v_entry.kind <> 'consume' then
-    perform billing_private.fail(422, 'invalid_argument', '{"argument": "transaction_id"}', 'only consumptions have a receipt');
+  if v_entry.kind in ('refund', 'adjust', 'transfer') then
+    return billing_private.correction_receipt(v_entry, true);
+  elsif v_entry.kind <> 'consume' then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "transaction_id"}', 'only consumptions and corrections have a receipt');
   end if;
   return billing_private.receipt_of(v_entry, true);
 end
@@ -359,4 +361,4 @@ set search_path = ''
 return billing_private.explain_transaction(transaction_id);
 revoke all on function billing.explain_transaction(uuid) from public;
 grant execute on function billing.explain_transaction(uuid) to anon, authenticated, service_role;
-comment on function billing.explain_transaction(uuid) is 'A consumption''s receipt again, from stored facts alone.';
+comment on function billing.explain_transaction(uuid) is 'The receipt of a consumption, refund, adjustment or transfer again, from stored facts alone.';

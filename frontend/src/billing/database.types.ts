@@ -697,7 +697,13 @@ isOneToOne: false
                     "available": number | null,"balance": number | null,"debt": number | null,"held": number | null,"is_blocked": boolean | null,"organization_id": string,"restricted_reason": string | null,"sequence": number | null,"updated_at": string | null
                   }
                   ComputedFields: never
-                  Relationships: [
+                  Insert: {
+                           "available"?: number | null,"balance"?: number | null,"debt"?: number | null,"held"?: number | null,"is_blocked"?: boolean | null,"organization_id"?: string | null,"restricted_reason"?: string | null,"sequence"?: number | null,"updated_at"?: string | null
+                         }
+                        Update: {
+                           "available"?: number | null,"balance"?: number | null,"debt"?: number | null,"held"?: number | null,"is_blocked"?: boolean | null,"organization_id"?: string | null,"restricted_reason"?: string | null,"sequence"?: number | null,"updated_at"?: string | null
+                         }
+                        Relationships: [
                     
                   ]
                 },"credit_grants": {
@@ -705,7 +711,13 @@ isOneToOne: false
                     "activated_at": string | null,"agent_types": (string)[] | null,"amount": number | null,"closed_reason": string | null,"created_at": string | null,"currency": string | null,"department_id": string | null,"effective_at": string | null,"expires_at": string | null,"held": number | null,"id": string | null,"is_open": boolean | null,"metadata": Json | null,"organization_id": string | null,"parent_grant_id": string | null,"period_ends_at": string | null,"period_start": string | null,"priority": number | null,"remaining": number | null,"rollover_cap": number | null,"source": string | null,"source_reference": string | null,"subscription_id": string | null,"transaction_id": string | null,"unit_cost": number | null
                   }
                   ComputedFields: never
-                  Relationships: [
+                  Insert: {
+                           "activated_at"?: string | null,"agent_types"?: (string)[] | null,"amount"?: number | null,"closed_reason"?: string | null,"created_at"?: string | null,"currency"?: string | null,"department_id"?: string | null,"effective_at"?: string | null,"expires_at"?: string | null,"held"?: number | null,"id"?: string | null,"is_open"?: boolean | null,"metadata"?: Json | null,"organization_id"?: string | null,"parent_grant_id"?: string | null,"period_ends_at"?: string | null,"period_start"?: string | null,"priority"?: number | null,"remaining"?: number | null,"rollover_cap"?: number | null,"source"?: string | null,"source_reference"?: string | null,"subscription_id"?: string | null,"transaction_id"?: string | null,"unit_cost"?: number | null
+                         }
+                        Update: {
+                           "activated_at"?: string | null,"agent_types"?: (string)[] | null,"amount"?: number | null,"closed_reason"?: string | null,"created_at"?: string | null,"currency"?: string | null,"department_id"?: string | null,"effective_at"?: string | null,"expires_at"?: string | null,"held"?: number | null,"id"?: string | null,"is_open"?: boolean | null,"metadata"?: Json | null,"organization_id"?: string | null,"parent_grant_id"?: string | null,"period_ends_at"?: string | null,"period_start"?: string | null,"priority"?: number | null,"remaining"?: number | null,"rollover_cap"?: number | null,"source"?: string | null,"source_reference"?: string | null,"subscription_id"?: string | null,"transaction_id"?: string | null,"unit_cost"?: number | null
+                         }
+                        Relationships: [
                     
                   ]
                 },"credit_usage": {
@@ -727,7 +739,13 @@ isOneToOne: false
                     "alert_at": (number)[],"amount": number | null,"department_id": string,"department_name": string,"limit_id": string,"limit_window": string,"mode": string,"organization_id": string,"remaining": number | null,"resets_at": string | null,"timezone": string,"used": number | null,"window_start": string | null
                   }
                   ComputedFields: never
-                  Relationships: [
+                  Insert: {
+                           "alert_at"?: (number)[] | null,"amount"?: number | null,"department_id"?: string | null,"department_name"?: string | null,"limit_id"?: string | null,"limit_window"?: string | null,"mode"?: string | null,"organization_id"?: string | null,"remaining"?: number | null,"resets_at"?: string | null,"timezone"?: string | null,"used"?: number | null,"window_start"?: string | null
+                         }
+                        Update: {
+                           "alert_at"?: (number)[] | null,"amount"?: number | null,"department_id"?: string | null,"department_name"?: string | null,"limit_id"?: string | null,"limit_window"?: string | null,"mode"?: string | null,"organization_id"?: string | null,"remaining"?: number | null,"resets_at"?: string | null,"timezone"?: string | null,"used"?: number | null,"window_start"?: string | null
+                         }
+                        Relationships: [
                     {
       foreignKeyName: "credit_limits_organization_fkey"
       columns: ["organization_id"]
@@ -1292,7 +1310,7 @@ isOneToOne: false
         isSetofReturn: false
       } },
 "refund_consumption":
-{ Args: { "amount"?: number,"idempotency_key": string,"reason": string,"transaction_id": string }; Returns: Database["billing"]['CompositeTypes']["credit_receipt"]
+{ Args: { "amount"?: number,"idempotency_key"?: string,"reason"?: string,"transaction_id": string }; Returns: Database["billing"]['CompositeTypes']["credit_receipt"]
                           SetofOptions: {
         from: "*"
         to: "credit_receipt"

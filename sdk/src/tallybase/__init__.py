@@ -5,7 +5,12 @@ receipt = credits.consume("QAAgent", "answer_question")
 
 @consumes_credits("VisualPostCreatorAgent", "find_background_image")
 async def find_background_image(prompt: str) -> Image: ...
+
+with credits.hold("ResearchAgent", "run", up_to=400, expires_in="15m") as hold:
+    hold.capture(quantities=agent.run(question).usage)
 """
+
+from typing import TYPE_CHECKING
 
 from tallybase._retry import RetryPolicy
 from tallybase.async_client import AsyncCredits
@@ -20,6 +25,10 @@ from tallybase.errors import (
     ConfigurationError,
     Conflict,
     CreditsUnavailable,
+    HoldCaptured,
+    HoldExpired,
+    HoldReleased,
+    HoldResolved,
     IdempotencyConflict,
     InsufficientCredits,
     InvalidAmount,
@@ -35,10 +44,23 @@ from tallybase.errors import (
     UnexpectedAnswer,
     UnknownAction,
 )
+from tallybase.holds import AsyncHold, Hold
 from tallybase.management import Management
-from tallybase.models import Approval, Balance, Consumption, Outcome, Queued, Quote, Receipt
+from tallybase.models import (
+    Approval,
+    Balance,
+    Consumption,
+    HoldState,
+    Outcome,
+    Queued,
+    Quote,
+    Receipt,
+)
 from tallybase.outbox import Outbox
 from tallybase.runs import Run, current_run
+
+if TYPE_CHECKING:
+    from tallybase.testing import FakeAsyncCredits, FakeCredits
 
 __version__ = "0.1.0"
 
@@ -47,6 +69,7 @@ __all__ = [
     "Approval",
     "ApprovalRequired",
     "AsyncCredits",
+    "AsyncHold",
     "Balance",
     "BaseCrew",
     "BillingRestricted",
@@ -56,6 +79,14 @@ __all__ = [
     "Consumption",
     "Credits",
     "CreditsUnavailable",
+    "FakeAsyncCredits",
+    "FakeCredits",
+    "Hold",
+    "HoldCaptured",
+    "HoldExpired",
+    "HoldReleased",
+    "HoldResolved",
+    "HoldState",
     "IdempotencyConflict",
     "InsufficientCredits",
     "InvalidAmount",
@@ -82,3 +113,12 @@ __all__ = [
     "consumes_credits",
     "current_run",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """The clients for tests, imported when somebody asks for them."""
+    if name in {"FakeAsyncCredits", "FakeCredits"}:
+        from tallybase import testing
+
+        return getattr(testing, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

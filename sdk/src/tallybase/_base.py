@@ -95,6 +95,15 @@ class BaseClient:
         call.request(self._endpoint)
         return spend, call
 
+    def _prepare_hold(
+        self, agent_type: str | None, action: str, up_to: Number | None, options: SpendOptions
+    ) -> Spend:
+        """Complete what a hold is taken for."""
+        wanted = options if up_to is None else cast(SpendOptions, {**options, "amount": up_to})
+        return _spend.prepare(
+            agent_type, action, wanted, organization_id=self.organization_id, run=current_run()
+        )
+
     def _prepare_request(self, agent_type: str | None, action: str, options: SpendOptions) -> Call[Approval]:
         """Build the call that asks for the approval of a spend, as patient as any other."""
         _, call = self._prepare_spend(agent_type, action, options)

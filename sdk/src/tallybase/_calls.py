@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -14,7 +15,7 @@ from tallybase import _json, errors
 from tallybase._answers import error_of
 from tallybase._keys import new_key
 from tallybase._wire import Endpoint, Reply, Request
-from tallybase.models import Approval, Balance, Consumption, Outcome, Quote, Receipt
+from tallybase.models import Approval, Balance, Consumption, HoldState, Outcome, Quote, Receipt
 
 T = TypeVar("T")
 
@@ -29,6 +30,10 @@ CONSUME_BATCH = "consume_credits_batch"
 CHECK = "check_credits"
 BALANCE = "get_credit_balance"
 REQUEST_APPROVAL = "request_approval"
+HOLD = "hold_credits"
+EXTEND_HOLD = "extend_hold"
+CAPTURE_HOLD = "capture_hold"
+RELEASE_HOLD = "release_hold"
 
 #: Seconds that asking for an approval may hold up the refusal that it follows.
 APPROVAL_PATIENCE = 3.0
@@ -156,6 +161,54 @@ def check(spend: Consumption, organization_id: UUID | str | None) -> Call[Quote]
     arguments.pop("idempotency_key", None)
     arguments.pop("metadata", None)
     return Call(CHECK, arguments, _model(Quote))
+
+
+def hold(spend: Consumption, organization_id: UUID | str | None, expires_in: timedelta) -> Call[HoldState]:
+    """Reserve credits for an action of unknown cost: the amount, or the price of the quantities."""
+    key = _key(spend)
+    arguments = {**_event(spend), "idempotency_key": key, "expires_in": _interval(expires_in)}
+    return Call(HOLD, in_organization(arguments, organization_id), _model(HoldState), idempotency_key=key)
+
+
+def extend_hold(
+    hold_id: UUID,
+    *,
+    additional: Number = 0,
+    metered: Number | None = None,
+    expires_in: timedelta | None = None,
+) -> Call[HoldState]:
+    """Reserve more, report what was used so far, move the end. To reserve more twice reserves twice."""
+    arguments: dict[str, object] = {"hold_id": str(hold_id)}
+    if additional:
+        arguments["additional"] = require_number("additional", additional)
+    if metered is not None:
+        arguments["metered"] = require_number("metered", metered)
+    if expires_in is not None:
+        arguments["expires_in"] = _interval(expires_in)
+    return Call(EXTEND_HOLD, arguments, _model(HoldState), replayable=not additional)
+
+
+def capture_hold(
+    hold_id: UUID, *, amount: Number | None, quantities: Mapping[str, Number] | None, key: str
+) -> Call[Receipt]:
+    """Charge what a hold came to; what is left of it is released."""
+    arguments: dict[str, object] = {"hold_id": str(hold_id), "idempotency_key": key}
+    if amount is not None:
+        arguments["amount"] = require_number("amount", amount)
+    if quantities is not None:
+        arguments["quantities"] = {
+            metric: require_number(f"quantities.{metric}", value) for metric, value in quantities.items()
+        }
+    return Call(CAPTURE_HOLD, arguments, _model(Receipt), idempotency_key=key)
+
+
+def release_hold(hold_id: UUID) -> Call[HoldState]:
+    """Give a hold's credits back."""
+    return Call(RELEASE_HOLD, {"hold_id": str(hold_id)}, _model(HoldState))
+
+
+def _interval(duration: timedelta) -> str:
+    return f"{duration.total_seconds():f} seconds"
 
 
 def balance(organization_id: UUID | str | None) -> Call[Balance]:

@@ -91,11 +91,11 @@ def spend_steps(spend: Spend, call: Call[Receipt], approvals: ApprovalRequests) 
     """
     wanted = spend.consumption
     try:
-        claimed = yield from _claim(spend.run, [wanted], spend.organization_id)
+        claimed = yield from claim(spend.run, [wanted], spend.organization_id)
         try:
             receipt: Receipt = yield call
         except TallybaseError as error:
-            _give_back(spend.run, claimed, error)
+            give_back(spend.run, claimed, error)
             raise
         if spend.run is not None:
             spend.run.count([receipt], claimed)
@@ -120,11 +120,11 @@ def batch_steps(
     spends = [_inside(run, event) for event in events]
     call = _calls.consume_batch(spends, organization_id, atomic=atomic)
     sent = cast(Sequence[Mapping[str, object]], call.arguments["events"])
-    claimed = yield from _claim(run, spends, organization_id)
+    claimed = yield from claim(run, spends, organization_id)
     try:
         outcomes: list[Outcome] = yield call
     except TallybaseError as error:
-        _give_back(run, claimed, error)
+        give_back(run, claimed, error)
         yield from approvals.after_batch(error, (), sent, organization_id)
         raise
     if run is not None:
@@ -143,7 +143,7 @@ def stored_steps(call: Call[Receipt], approvals: ApprovalRequests) -> Steps[Rece
     return receipt
 
 
-def _claim(
+def claim(
     run: Run | None, spends: Sequence[Consumption], organization_id: UUID | str | None
 ) -> Steps[Decimal]:
     """Claim from the run's budget what the spends cost; equal spends are priced once."""
@@ -162,6 +162,7 @@ def _claim(
     return total
 
 
-def _give_back(run: Run | None, claimed: Decimal, error: TallybaseError) -> None:
+def give_back(run: Run | None, claimed: Decimal, error: TallybaseError) -> None:
+    """Give a claim back after a refusal; keep it when nobody knows whether the charge was booked."""
     if run is not None and not isinstance(error, _OUTCOME_UNKNOWN):
         run.release(claimed)

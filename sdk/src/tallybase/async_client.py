@@ -13,8 +13,9 @@ from uuid import UUID
 
 from tallybase import _calls, _settings, _spend, _telemetry
 from tallybase._base import BaseClient, OnUnavailable
-from tallybase._calls import CONSUME, Call, Query
+from tallybase._calls import CONSUME, Call, Number, Query
 from tallybase._combine import AsyncCombiner
+from tallybase._holds import Duration
 from tallybase._retry import RetryPolicy, StepAnswer, Wait, exchange
 from tallybase._spend import Steps
 from tallybase._wire import Reply, Request, TransportFailure, read
@@ -24,6 +25,7 @@ from tallybase.errors import (
     TallybaseError,
     UnexpectedAnswer,
 )
+from tallybase.holds import AsyncHold
 from tallybase.models import Approval, Balance, Consumption, Outcome, Queued, Quote, Receipt
 from tallybase.options import CheckOptions, SpendOptions
 from tallybase.outbox import Outbox
@@ -127,13 +129,28 @@ class AsyncCredits(BaseClient):
         outbox = self.require_outbox() if on_unavailable == "queue" else None
         spend, call = self._prepare_spend(agent_type, action, options)
         try:
-            return await self._follow(_spend.spend_steps(spend, call, self._approvals))
+            return await self.follow(_spend.spend_steps(spend, call, self._approvals))
         except CreditsUnavailable as error:
             if outbox is None:
                 raise
             key = str(call.idempotency_key)
             await asyncio.to_thread(outbox.add, key, call.arguments)
             return Queued(key, str(error))
+
+    def hold(
+        self,
+        agent_type: str | None,
+        action: str,
+        *,
+        up_to: Number | None = None,
+        expires_in: Duration = "15m",
+        estimate: Number | None = None,
+        **options: Unpack[SpendOptions],
+    ) -> AsyncHold:
+        """Reserve credits for work of unknown cost; enter it by `async with`. See `Credits.hold`."""
+        self._require_open()
+        spend = self._prepare_hold(agent_type, action, up_to, options)
+        return AsyncHold(self, spend, expires_in, estimate, self._approvals)
 
     async def check(self, agent_type: str | None, action: str, **options: Unpack[CheckOptions]) -> Quote:
         """Ask what a spend would cost and whether it would be allowed now. See `Credits.check`."""
@@ -162,7 +179,7 @@ class AsyncCredits(BaseClient):
         """Charge up to 1,000 actions of one organization in one call. See `Credits.consume_many`."""
         payer = organization_id or self.organization_id
         steps = _spend.batch_steps(events, payer, current_run(), self._approvals, atomic=atomic)
-        return await self._follow(steps)
+        return await self.follow(steps)
 
     async def settle_outbox(self, retry: RetryPolicy | None = None) -> list[Outcome]:
         """Book what waits in the outbox, oldest first, until the server cannot be reached.
@@ -182,7 +199,7 @@ class AsyncCredits(BaseClient):
             key = entry.idempotency_key
             try:
                 call = _calls.stored(key, entry.arguments)
-                receipt = await self._follow(_spend.stored_steps(call, self._approvals), retry)
+                receipt = await self.follow(_spend.stored_steps(call, self._approvals), retry)
             except (CreditsUnavailable, UnexpectedAnswer):
                 break
             except AgentKeyInvalid:
@@ -212,8 +229,8 @@ class AsyncCredits(BaseClient):
             else:
                 answer = await self._attempt(call, step.timeout)
 
-    async def _follow(self, steps: Steps[T], retry: RetryPolicy | None = None) -> T:
-        """Drive what surrounds a call."""
+    async def follow(self, steps: Steps[T], retry: RetryPolicy | None = None) -> T:
+        """Drive what surrounds a call; holds are built on it."""
         advance = functools.partial(next, steps)
         while True:
             try:

@@ -13,8 +13,9 @@ from uuid import UUID
 
 from tallybase import _calls, _settings, _spend, _telemetry
 from tallybase._base import BaseClient, OnUnavailable
-from tallybase._calls import CONSUME, Call, Query
+from tallybase._calls import CONSUME, Call, Number, Query
 from tallybase._combine import Combiner
+from tallybase._holds import Duration
 from tallybase._retry import RetryPolicy, StepAnswer, Wait, exchange
 from tallybase._spend import Steps
 from tallybase._wire import Reply, Request, Response, TransportFailure, read
@@ -24,6 +25,7 @@ from tallybase.errors import (
     TallybaseError,
     UnexpectedAnswer,
 )
+from tallybase.holds import Hold
 from tallybase.models import Approval, Balance, Consumption, Outcome, Queued, Quote, Receipt
 from tallybase.options import CheckOptions, SpendOptions
 from tallybase.outbox import Outbox
@@ -158,13 +160,46 @@ class Credits(BaseClient):
         outbox = self.require_outbox() if on_unavailable == "queue" else None
         spend, call = self._prepare_spend(agent_type, action, options)
         try:
-            return self._follow(_spend.spend_steps(spend, call, self._approvals))
+            return self.follow(_spend.spend_steps(spend, call, self._approvals))
         except CreditsUnavailable as error:
             if outbox is None:
                 raise
             key = str(call.idempotency_key)
             outbox.add(key, call.arguments)
             return Queued(key, str(error))
+
+    def hold(
+        self,
+        agent_type: str | None,
+        action: str,
+        *,
+        up_to: Number | None = None,
+        expires_in: Duration = "15m",
+        estimate: Number | None = None,
+        **options: Unpack[SpendOptions],
+    ) -> Hold:
+        """Reserve credits for work of unknown cost; enter it by `with`.
+
+        with credits.hold("ResearchAgent", "run", up_to=400) as hold:
+            result = agent.run(question)
+            hold.capture(quantities=result.usage)
+
+        Args:
+            agent_type: who acts, as in the price list; None: the agent type of the current run.
+            action: what is done, as in the price list.
+            up_to: credits to reserve; without it, the price of `quantities`.
+            expires_in: when it ends by itself if this process dies; while the block runs it is extended.
+            estimate: credits to charge when the block ends well with neither a capture nor a report.
+            **options: as of `consume`.
+
+        Raises (on entering):
+            InsufficientCredits, LimitExceeded, ApprovalRequired, BillingRestricted: nothing is reserved; the
+                block does not run.
+            TallybaseError: any other refusal; see `tallybase.errors`.
+        """
+        self._require_open()
+        spend = self._prepare_hold(agent_type, action, up_to, options)
+        return Hold(self, spend, expires_in, estimate, self._approvals)
 
     def check(self, agent_type: str | None, action: str, **options: Unpack[CheckOptions]) -> Quote:
         """Ask what a spend would cost and whether it would be allowed now. Charges and reserves nothing.
@@ -235,7 +270,7 @@ class Credits(BaseClient):
         """
         payer = organization_id or self.organization_id
         steps = _spend.batch_steps(events, payer, current_run(), self._approvals, atomic=atomic)
-        return self._follow(steps)
+        return self.follow(steps)
 
     def settle_outbox(self, retry: RetryPolicy | None = None) -> list[Outcome]:
         """Book what waits in the outbox, oldest first, until the server cannot be reached.
@@ -255,7 +290,7 @@ class Credits(BaseClient):
             key = entry.idempotency_key
             try:
                 call = _calls.stored(key, entry.arguments)
-                receipt = self._follow(_spend.stored_steps(call, self._approvals), retry)
+                receipt = self.follow(_spend.stored_steps(call, self._approvals), retry)
             except (CreditsUnavailable, UnexpectedAnswer):
                 break
             except AgentKeyInvalid:
@@ -297,8 +332,8 @@ class Credits(BaseClient):
         except TransportFailure as failure:
             raise TransportFailure(self._endpoint.redact(str(failure))) from None
 
-    def _follow(self, steps: Steps[T], retry: RetryPolicy | None = None) -> T:
-        """Drive what surrounds a call."""
+    def follow(self, steps: Steps[T], retry: RetryPolicy | None = None) -> T:
+        """Drive what surrounds a call; holds are built on it."""
         advance = functools.partial(next, steps)
         while True:
             try:

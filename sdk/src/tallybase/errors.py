@@ -275,6 +275,44 @@ class IdempotencyConflict(Conflict):
         self.transaction_id = None if transaction_id is None else str(transaction_id)
 
 
+class HoldResolved(Conflict):
+    """The hold is no longer open; how it ended is the class.
+
+    Attributes:
+        hold_id: which hold, or None when the server did not say.
+        transaction_id: what was charged for it, or None when nothing was.
+    """
+
+    default_slug = "hold_resolved"
+    default_text = "The hold is no longer open."
+
+    def _read(self, details: Mapping[str, object]) -> None:
+        hold_id, transaction_id = details.get("hold_id"), details.get("transaction_id")
+        self.hold_id = None if hold_id is None else str(hold_id)
+        self.transaction_id = None if transaction_id is None else str(transaction_id)
+
+
+class HoldCaptured(HoldResolved):
+    """The hold was charged before."""
+
+    default_slug = "hold_captured"
+    default_text = "The hold was charged before. Nothing more was charged."
+
+
+class HoldReleased(HoldResolved):
+    """The hold was given back before."""
+
+    default_slug = "hold_released"
+    default_text = "The hold was released before. Nothing was charged."
+
+
+class HoldExpired(HoldResolved):
+    """The hold's time ran out: what was metered has been charged, the rest given back."""
+
+    default_slug = "hold_expired"
+    default_text = "The hold has expired: what was metered was charged, the rest was released."
+
+
 class MetadataTooLarge(TallybaseError):
     """The metadata is larger than the ledger keeps (`details["max_bytes"]`)."""
 

@@ -149,6 +149,35 @@ class Balance(_Answer):
     as_of: datetime | None = None
 
 
+class HoldState(_Answer):
+    """A hold as the ledger has it. Amounts are in credits.
+
+    Attributes:
+        hold_id: names it.
+        status: `open`, `captured`, `released` or `expired`.
+        amount: what it reserves, or reserved.
+        metered: what has been reported; charged if the hold expires.
+        captured_amount: what was charged in the end, or None while it is open.
+        uncollected_amount: what a capture above the hold could not collect.
+        transaction_id: the charge, or None.
+        expires_at: when it ends by itself.
+    """
+
+    hold_id: UUID
+    organization_id: UUID
+    status: Literal["open", "captured", "released", "expired"]
+    amount: Decimal
+    metered: Decimal = Decimal(0)
+    captured_amount: Decimal | None = None
+    uncollected_amount: Decimal = Decimal(0)
+    transaction_id: UUID | None = None
+    balance: Decimal
+    available: Decimal
+    replayed: bool = False
+    expires_at: datetime
+    created_at: datetime
+
+
 class Approval(_Answer):
     """A spend that a limit has parked until a person decides.
 

@@ -14,7 +14,7 @@ select billing.consume_credits('Anything', 'do', amount => 3, idempotency_key =>
 select billing.consume_credits('Anything', 'do', amount => 2, idempotency_key => 'b');
 select tests.reset();
 select billing.refund_consumption(
-  (select t.id from billing.credit_transactions as t where t.organization_id = tests.id('Acme') and t.idempotency_key = 'b'), 'customer', 'refund', 1);
+  (select t.id from billing.credit_transactions as t where t.organization_id = tests.id('Acme') and t.idempotency_key = 'b'), 1, 'customer', 'refund');
 select tests.as_user('Max');
 select billing.consume_credits('Anything', 'do', amount => 1, idempotency_key => 'c');
 select billing.consume_credits('Anything', 'do', amount => 1, idempotency_key => 'd');

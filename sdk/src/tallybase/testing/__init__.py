@@ -4,12 +4,11 @@
     MyAgent(credits).work()
     assert credits.ledger.spent == 5
 
-Everything but the server is real: keys, retries, combining, runs, decorators. The fake server follows the
-    real one in what
-it covers, and the repository holds both against one test suite: prices by metric, caller-priced actions,
-    rounding up,
-replays and conflicts of keys, refusals for lack of credits, batches, the checks of arguments. It knows one
-organization without limits, departments, holds or expiry.
+Everything but the server is real: keys, retries, combining, runs, holds, decorators. The fake server follows
+the real one in what it covers, and the repository holds both against one test suite: prices by metric,
+caller-priced actions, rounding up, replays and conflicts of keys, refusals for lack of credits, batches,
+holds, the checks of arguments. It knows one organization without limits, departments or expiry of grants;
+holds expire when a test says so (`ledger.expire_holds()`).
 """
 
 from tallybase.testing.clients import FakeAsyncCredits, FakeCredits

@@ -73,12 +73,16 @@ class PriceList:
                 lines.append((metric, Decimal(cost), Decimal(quantity), Decimal(cost) * quantity, False))
         return _quoted(lines, quantities)
 
+    def require_known(self, agent_type: str, action: str) -> None:
+        """Refuse an action without a price."""
+        if self._prices is not None and (agent_type, action) not in self._prices:
+            raise Refused(422, "unknown_action", argument="action", agent_type=agent_type, action=action)
+
     def _metrics(self, agent_type: str, action: str, requested: Number | None) -> Mapping[str, Number] | None:
         """Credits by metric, or None when the caller names the amount."""
         if self._prices is None:
             return {"call": 1} if requested is None else None
-        if (agent_type, action) not in self._prices:
-            raise Refused(422, "unknown_action", argument="action", agent_type=agent_type, action=action)
+        self.require_known(agent_type, action)
         price = self._prices[agent_type, action]
         return {"call": price} if isinstance(price, Decimal | int) else price
 
@@ -92,6 +96,8 @@ class PriceList:
         for metric, quantity in value.items():
             if not isinstance(quantity, Decimal | int) or not 0 <= quantity < _TOO_LARGE or len(metric) > 100:
                 raise Refused(422, "invalid_argument", argument="quantities", metric=metric)
+        if len(value) > 1 and value.get("call") == 1:  # implied: said or not, it is the same request
+            return {metric: quantity for metric, quantity in value.items() if metric != "call"}
         return value
 
     @staticmethod
