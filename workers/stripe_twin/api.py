@@ -14,6 +14,7 @@ import structlog
 from flask import Blueprint, Request, Response, request
 from werkzeug.exceptions import HTTPException
 
+from stripe_twin import browsers
 from stripe_twin.api_faults import Meeting, cut_off, meet
 from stripe_twin.context import Twin
 from stripe_twin.errors import StripeError, invalid
@@ -21,7 +22,7 @@ from stripe_twin.expansion import expand
 from stripe_twin.forms import FormValue, decode
 from stripe_twin.idempotency import Answer, Claim
 from stripe_twin.identifiers import random_text
-from stripe_twin.operations import OPERATIONS, Operation
+from stripe_twin.operations import OPERATIONS, UNDOCUMENTED, Operation
 from stripe_twin.parameters import Parameters, check
 
 _log = structlog.get_logger("stripe_twin")
@@ -30,7 +31,7 @@ _log = structlog.get_logger("stripe_twin")
 def blueprint(twin: Twin) -> Blueprint:
     """Return the routes of every registered operation, and Stripe's 404 for all others below /v1."""
     routes = Blueprint("api", __name__)
-    for index, entry in enumerate(OPERATIONS):
+    for index, entry in enumerate((*OPERATIONS, *UNDOCUMENTED)):
         routes.add_url_rule(
             entry.path, endpoint=f"operation_{index}", view_func=_view(twin, entry), methods=[entry.method]
         )
@@ -87,17 +88,41 @@ _BROKEN = StripeError(500, "The Stripe twin failed; its log says why.", kind="ap
 
 
 def _answer(twin: Twin, entry: Operation, ids: dict[str, str], request_id: str, meeting: Meeting) -> Answer:
-    account = authenticate(request)
-    _check_headers(request)
     values = _values(request)
-    params = check(values, entry.parameter_type(), strict="Stripe-Version" in request.headers)
+    is_browser = bool(browsers.take_key(values))
+    if is_browser:
+        claim, params = None, _browser_parameters(twin, entry, ids, values)
+    else:
+        account = authenticate(request)
+        _check_headers(request)
+        claim = _claim(account, values)
+        params = check(values, entry.parameter_type(), strict="Stripe-Version" in request.headers)
     refusal = meeting.refusal()
     if not meeting.acts:
         return Answer(503, _BROKEN.body(), request_id) if refusal is None else _told(refusal, request_id)
     failure = _told(refusal, request_id) if refusal is not None else None
     stored = failure if meeting.remembered else None
-    answer = _run(twin, entry, ids, params, request_id, _claim(account, values), stored)
-    return failure or answer
+    if not is_browser:
+        answer = _run(twin, entry, ids, params, request_id, claim, stored)
+        return failure or answer
+    try:
+        answer = _run(twin, entry, ids, params, request_id, claim, stored)
+    except StripeError as error:
+        answer = _told(error, request_id)
+    return browsers.shown_answer(failure or answer)
+
+
+def _browser_parameters(
+    twin: Twin, entry: Operation, ids: dict[str, str], values: dict[str, FormValue]
+) -> Parameters:
+    """Check a call made with a publishable key: it may touch what it knows the client secret of."""
+    if not entry.for_browsers:
+        raise browsers.not_for_browsers()
+    _check_version(str(values.pop("_stripe_version", stripe.api_version)))
+    secret = values.pop("client_secret", None)
+    with twin.unit() as unit:
+        browsers.check_secret(unit, list(ids.values()), secret)
+    return check(values, entry.parameter_type())
 
 
 def _told(error: StripeError, request_id: str) -> Answer:
@@ -159,17 +184,23 @@ def authenticate(http_request: Request) -> str:
             401,
             "This is the local Stripe twin: it takes no live keys. Use any key that begins with sk_test_.",
         )
+    if browsers.is_publishable(key):
+        raise browsers.not_for_browsers()
     if not key.startswith(("sk_test_", "rk_test_")) or len(key) <= len("sk_test_"):
         raise StripeError(401, f"Invalid API Key provided: {key[:8]}{'*' * max(0, min(len(key), 20) - 8)}")
     return key
 
 
-def _check_headers(http_request: Request) -> None:
-    """Refuse what would change the meaning of a call at Stripe and cannot be honoured here."""
-    version = http_request.headers.get("Stripe-Version", stripe.api_version)
+def _check_version(version: str) -> None:
+    """Refuse another version of the API: it would change the meaning of the call."""
     if version != stripe.api_version:
         message = f"The Stripe twin speaks API version {stripe.api_version} only, not {version}."
         raise invalid(message, code="twin_not_supported")
+
+
+def _check_headers(http_request: Request) -> None:
+    """Refuse what would change the meaning of a call at Stripe and cannot be honoured here."""
+    _check_version(http_request.headers.get("Stripe-Version", stripe.api_version))
     if "Stripe-Account" in http_request.headers or "Stripe-Context" in http_request.headers:
         raise invalid("The Stripe twin has no connected accounts.", code="twin_not_supported")
 
@@ -209,6 +240,7 @@ def _unknown_route(rest: str) -> Response:
 
 def _respond(answer: Answer) -> Response:
     headers: dict[str, Any] = {
+        "Access-Control-Allow-Origin": "*",  # as at Stripe; a page can send no secret key across origins
         "Content-Type": "application/json",
         "Request-Id": answer.request_id,
         "Stripe-Version": request.headers.get("Stripe-Version", stripe.api_version),

@@ -9,8 +9,8 @@ from flask import Flask, Response, current_app
 from stripe_twin import api, control
 from stripe_twin.context import Twin
 from stripe_twin.errors import StripeError
-from stripe_twin.pages import challenge, checkout, invoice, portal, receipt
-from stripe_twin.pages.rendering import page
+from stripe_twin.pages import challenge, checkout, invoice, portal, receipt, stripe_js
+from stripe_twin.pages.rendering import POLICY, page
 from stripe_twin.resources.registry import RESOURCES
 from stripe_twin.settings import TwinSettings
 
@@ -35,7 +35,7 @@ def create_app(settings: TwinSettings | None = None) -> Flask:
     app = Flask("stripe_twin", static_folder="static", static_url_path="/assets")
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BYTES
     app.extensions["stripe_twin"] = twin
-    for part in (api, checkout, challenge, invoice, receipt, portal, control):
+    for part in (api, checkout, challenge, invoice, receipt, portal, stripe_js, control):
         app.register_blueprint(part.blueprint(twin))
     app.register_error_handler(StripeError, _show_problem)
     app.after_request(_harden)
@@ -54,18 +54,23 @@ def twin_of(app: Flask) -> Twin:
 def _show_problem(error: StripeError) -> Response:
     """Tell a customer what stopped a page, such as a customer record that was deleted meanwhile."""
     merchant = twin_of(current_app).settings.merchant_name
-    values = {"title": "The payment was not possible", "message": error.message, "return_to": None}
-    return page("closed.html", error.status, merchant=merchant, session=None, paid=False, **values)
+    return page(
+        "closed.html",
+        error.status,
+        merchant=merchant,
+        session=None,
+        paid=False,
+        title="The payment was not possible",
+        message=error.message,
+        return_to=None,
+    )
 
 
 def _harden(response: Response) -> Response:
     """Keep pages from being framed, sniffed, cached, or made to load anything that is not the twin's own."""
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if response.mimetype == "text/html":
-        response.headers["Content-Security-Policy"] = (
-            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; "
-            "frame-ancestors 'none'"
-        )
+        response.headers.setdefault("Content-Security-Policy", POLICY)
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Cache-Control"] = "no-store"
     return response

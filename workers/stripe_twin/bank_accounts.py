@@ -51,6 +51,8 @@ def _returned(code: str, message: str) -> Decline:
     return Decline(code, None, message)
 
 
+_SEPA_FAILED = _returned("payment_intent_payment_attempt_failed", "The payment failed.")
+
 TEST_ACCOUNTS: tuple[TestAccount, ...] = (
     TestAccount("us_bank_account", "000123456789", "us_bank_success", "pm_usBankAccount_success"),
     TestAccount(
@@ -73,12 +75,21 @@ TEST_ACCOUNTS: tuple[TestAccount, ...] = (
         "Comes back: account closed",
     ),
     TestAccount("sepa_debit", "AT611904300234573201", "sepa_success", "pm_success_at"),
+    TestAccount("sepa_debit", "AT321904300235473204", "sepa_success_delayed", "pm_successDelayed_at"),
     TestAccount(
         "sepa_debit",
         "AT861904300235473202",
         "sepa_failed",
         "pm_failed_at",
-        _returned("payment_intent_payment_attempt_failed", "The payment failed."),
+        _SEPA_FAILED,
+        "Comes back",
+    ),
+    TestAccount(
+        "sepa_debit",
+        "IT60X0542811101000000123456",  # the one that Stripe's command line fails with
+        "sepa_failed_delayed",
+        "pm_failedDelayed_it",
+        _SEPA_FAILED,
         "Comes back",
     ),
 )

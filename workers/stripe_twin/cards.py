@@ -235,6 +235,12 @@ UNKNOWN_CARD = Decline(
 _BY_NUMBER = {card.number: card for card in TEST_CARDS}
 _BY_BEHAVIOUR = {card.behaviour: card for card in TEST_CARDS}
 _BY_TOKEN = {card.token: card for card in TEST_CARDS if card.token}
+#: Older names that Stripe still takes; its command line uses them.
+_OLDER_NAMES = {
+    "pm_card_bypassPending": "pm_card_visa",
+    "pm_card_chargeDeclined": "pm_card_visa_chargeDeclined",
+    "pm_card_threeDSecure2Required": "pm_card_authenticationRequired",
+}
 
 
 def by_number(number: str) -> TestCard | None:
@@ -249,7 +255,8 @@ def by_behaviour(behaviour: str) -> TestCard:
 
 def by_token(token: str) -> TestCard | None:
     """Return the card behind `pm_card_visa` or `tok_visa` and their like, or None."""
-    return _BY_TOKEN.get("pm_card_" + token.removeprefix("tok_") if token.startswith("tok_") else token)
+    name = "pm_card_" + token.removeprefix("tok_") if token.startswith("tok_") else token
+    return _BY_TOKEN.get(_OLDER_NAMES.get(name, name))
 
 
 def passes_luhn(digits: str) -> bool:

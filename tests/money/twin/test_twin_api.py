@@ -20,7 +20,7 @@ from tests.money.twin.shop import KEY, Shop
     [
         (None, "You did not provide an API key"),
         ("nonsense", "Invalid API Key provided"),
-        ("pk_test_publishable", "Invalid API Key provided"),
+        ("pk_test_publishable", "cannot be made with a publishable API key"),
         ("sk_live_real", "takes no live keys"),
         ("rk_live_real", "takes no live keys"),
     ],

@@ -37,10 +37,12 @@ class _Challenge:
             intent = unit.find(kind_of(intent_id), intent_id)
             if intent is None or not same(request.args.get("key", ""), intent.data["client_secret"]):
                 return self._unknown()
+            framed = bool(request.args.get("framed"))
             if intent.data["status"] != "requires_action":
-                return see_other(self._way_back(unit, intent))
+                return _answered(self._twin) if framed else see_other(self._way_back(unit, intent))
         return page(
             "challenge.html",
+            framed=framed,
             merchant=self._twin.settings.merchant_name,
             intent=intent.data,
             key=intent.data["client_secret"],
@@ -59,6 +61,8 @@ class _Challenge:
             back = self._way_back(unit, intent)
             if intent.data["status"] == "requires_action":
                 go_on(unit, owned, passed=passed)
+        if request.form.get("framed"):
+            return _answered(self._twin)
         is_hosted = session is not None and session.data["ui_mode"] == "hosted_page"
         if session is not None and is_hosted:
             complete = session.data["status"] == "complete"
@@ -78,6 +82,11 @@ class _Challenge:
     def _unknown(self) -> Response:
         merchant = self._twin.settings.merchant_name
         return page("closed.html", 404, merchant=merchant, session=None, paid=False, return_to=None)
+
+
+def _answered(twin: Twin) -> Response:
+    """Return the page that tells Stripe.js, around its frame, that the customer has answered."""
+    return page("answered.html", framed=True, merchant=twin.settings.merchant_name)
 
 
 def _with_result(url: str, intent: Json) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 
 from stripe_twin import bank_accounts, cards
+from stripe_twin.amounts import money
 from stripe_twin.context import Twin
 from stripe_twin.errors import StripeError
 from stripe_twin.pages.card_form import CardForm, read_form
-from stripe_twin.pages.rendering import money, page, same, see_other, success_address
+from stripe_twin.pages.rendering import page, same, see_other, success_address
 from stripe_twin.periods import DAY, spoken_date
 from stripe_twin.resources.checkout_payment import Step, closed_step, pay, wants_method
 from stripe_twin.resources.checkout_shapes import customer_details

@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 
 from stripe_twin import cards
+from stripe_twin.amounts import money
 from stripe_twin.context import Twin
 from stripe_twin.pages.card_form import CardForm, read_form
 from stripe_twin.pages.pdf import text_pdf
-from stripe_twin.pages.rendering import money, page, see_other
+from stripe_twin.pages.rendering import page, see_other
 from stripe_twin.periods import spoken_date
 from stripe_twin.resources.collection import collect, lock_invoice
 from stripe_twin.resources.payment_methods import attach, create_method

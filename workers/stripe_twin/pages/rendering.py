@@ -1,55 +1,34 @@
-"""What the pages share: templates, money in words, addresses to return to."""
+"""What the pages share: templates, addresses to return to."""
 
 from __future__ import annotations
 
 import hmac
-from decimal import Decimal
 from typing import Any
 
 from flask import Response, redirect, render_template
 
+from stripe_twin.amounts import money
 from stripe_twin.shapes import Json
 
-_NO_MINOR_UNIT = frozenset(
-    {
-        "bif",
-        "clp",
-        "djf",
-        "gnf",
-        "jpy",
-        "kmf",
-        "krw",
-        "mga",
-        "pyg",
-        "rwf",
-        "ugx",
-        "vnd",
-        "vuv",
-        "xaf",
-        "xof",
-        "xpf",
-    }
-)
-_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
+_POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; "
+#: Content security policy of a page of the twin's: it loads nothing that is not the twin's own.
+POLICY = _POLICY + "frame-ancestors 'none'"
+#: The same for what Stripe.js shows within a merchant's page.
+FRAMED_POLICY = _POLICY + "connect-src 'self'; frame-ancestors http: https:"
 
 
-def money(amount: int, currency: str) -> str:
-    """Return an amount as customers read it: `money(1900, "usd")` is `$19.00`.
+def page(template: str, status: int = 200, *, framed: bool = False, **values: Any) -> Response:
+    """Return a rendered page; every value is escaped by the template engine.
 
     Args:
-        amount: In the currency's smallest unit.
-        currency: Lower-case code. Source for those without a minor unit: https://docs.stripe.com/currencies#zero-decimal
+        template: Its file.
+        status: HTTP status.
+        framed: Whether a merchant's page may show it in a frame.
+        values: What the template names.
     """
-    whole = currency in _NO_MINOR_UNIT
-    value = Decimal(amount) if whole else Decimal(amount) / 100
-    text = f"{value:,.{0 if whole else 2}f}"
-    symbol = _SYMBOLS.get(currency)
-    return f"{symbol}{text}" if symbol else f"{text} {currency.upper()}"
-
-
-def page(template: str, status: int = 200, **values: Any) -> Response:
-    """Return a rendered page; every value is escaped by the template engine."""
-    return Response(render_template(template, money=money, **values), status, mimetype="text/html")
+    text = render_template(template, money=money, framed=framed, **values)
+    headers = {"Content-Security-Policy": FRAMED_POLICY if framed else POLICY}
+    return Response(text, status, headers, mimetype="text/html")
 
 
 def see_other(url: str) -> Response:

@@ -42,7 +42,15 @@ def wants_method(session: Json) -> bool:
     return bool(session["amount_total"]) or session["payment_method_collection"] == "always"
 
 
-def pay(unit: UnitOfWork, session: Record, method: Record | None, *, email: str, name: str | None) -> Step:
+def pay(
+    unit: UnitOfWork,
+    session: Record,
+    method: Record | None,
+    *,
+    email: str,
+    name: str | None,
+    in_page: bool = False,
+) -> Step:
     """Pay a locked session that is open, or save its card; `closed_step` says whether it is.
 
     Args:
@@ -51,6 +59,7 @@ def pay(unit: UnitOfWork, session: Record, method: Record | None, *, email: str,
         method: The payment method; None when none is wanted.
         email: The customer's e-mail address, as entered.
         name: Name on the card, as entered.
+        in_page: Whether a challenge is shown within the merchant's page, by Stripe.js, and leads nowhere.
     """
     assert session.data["status"] == "open", session.id
     session.hidden["payer"] = {"email": email, "name": name}
@@ -58,7 +67,7 @@ def pay(unit: UnitOfWork, session: Record, method: Record | None, *, email: str,
         assert not wants_method(session.data), session.id
         complete_session(unit, session)
         return Step("complete")
-    return_url = return_address(unit, session.data)
+    return_url = None if in_page else return_address(unit, session.data)
     if session.data["amount_total"]:
         intent = _payment_of(unit, session)
         outcome = attempt(unit, intent, method, return_url=return_url)

@@ -60,6 +60,7 @@ _INTENT_DATA = (
     "metadata",
     "receipt_email",
     "setup_future_usage",
+    "shipping",
     "statement_descriptor",
     "statement_descriptor_suffix",
     "transfer_group",

@@ -333,5 +333,8 @@ def _decide(unit: UnitOfWork, dispute: Record) -> None:
 
 @operation("POST", _ONE + "/close", "_dispute_close_params.DisputeCloseParams")
 def close(unit: UnitOfWork, _params: Parameters, dispute_id: str) -> Json:
-    """Accept a dispute: it is lost."""
-    return lose(unit, lock_dispute(unit, dispute_id))
+    """Accept a dispute: it is lost; an inquiry, whose money never moved, is closed."""
+    dispute = lock_dispute(unit, dispute_id)
+    if dispute.data["status"].startswith("warning_"):
+        return close_inquiry(unit, dispute)
+    return lose(unit, dispute)

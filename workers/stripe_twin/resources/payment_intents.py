@@ -13,7 +13,14 @@ from stripe_twin.operations import operation
 from stripe_twin.parameters import Parameters
 from stripe_twin.resources.common import list_objects, not_supported, only, simple_changes, update
 from stripe_twin.resources.payment_methods import resolve
-from stripe_twin.resources.payments import Outcome, attempt, card_error, check_amount, create_intent
+from stripe_twin.resources.payments import (
+    Outcome,
+    attempt,
+    card_error,
+    check_amount,
+    create_intent,
+    shipping_shape,
+)
 from stripe_twin.resources.prices import currency_code
 from stripe_twin.shapes import Json
 from stripe_twin.unit import Record, UnitOfWork
@@ -28,12 +35,15 @@ _TEXTS = (
     "transfer_group",
 )
 _CONFIRM = (
+    "mandate_data",
     "off_session",
     "payment_method",
     "receipt_email",
     "return_url",
     "setup_future_usage",
+    "shipping",
     "error_on_requires_action",
+    "use_stripe_sdk",
 )
 _CREATE = (
     *_TEXTS,
@@ -93,7 +103,7 @@ def list_intents(unit: UnitOfWork, params: Parameters) -> Json:
     return list_objects(unit, "payment_intent", params, _PATH)
 
 
-@operation("GET", _ONE, "_payment_intent_retrieve_params.PaymentIntentRetrieveParams")
+@operation("GET", _ONE, "_payment_intent_retrieve_params.PaymentIntentRetrieveParams", for_browsers=True)
 def retrieve(unit: UnitOfWork, _params: Parameters, intent_id: str) -> Json:
     """Return a payment intent."""
     return unit.get("payment_intent", intent_id).data
@@ -103,12 +113,14 @@ def retrieve(unit: UnitOfWork, _params: Parameters, intent_id: str) -> Json:
 def update_intent(unit: UnitOfWork, params: Parameters, intent_id: str) -> Json:
     """Change an intent that is not paid; Stripe makes no event of it."""
     fields = (*_TEXTS, "amount", "currency", "customer", "setup_future_usage")
-    only(params, (*fields, "metadata", "payment_method"), "payment intent update")
+    only(params, (*fields, "metadata", "payment_method", "shipping"), "payment intent update")
     record = unit.get("payment_intent", intent_id, lock=True)
     money = {"amount", "currency", "customer", "payment_method"} & params.keys()
     if money and record.data["status"] not in _OPEN:
         raise _wrong_state(record, "updated")
     changes = simple_changes(params, record.data, fields)
+    if "shipping" in params:
+        changes["shipping"] = shipping_shape(params["shipping"])
     if "currency" in changes:
         changes["currency"] = currency_code(changes["currency"])
     merged: Json = {**record.data, **changes}
@@ -123,7 +135,12 @@ def update_intent(unit: UnitOfWork, params: Parameters, intent_id: str) -> Json:
     return update(unit, record, changes, None)
 
 
-@operation("POST", _ONE + "/confirm", "_payment_intent_confirm_params.PaymentIntentConfirmParams")
+@operation(
+    "POST",
+    _ONE + "/confirm",
+    "_payment_intent_confirm_params.PaymentIntentConfirmParams",
+    for_browsers=True,
+)
 def confirm(unit: UnitOfWork, params: Parameters, intent_id: str) -> Json:
     """Try to pay an intent."""
     only(params, _CONFIRM, "payment intent confirmation")
@@ -141,6 +158,8 @@ def _confirm(
     if record.hidden.get("session"):
         raise invalid("This PaymentIntent belongs to a Checkout Session and is confirmed by its page.")
     record.data |= simple_changes(params, record.data, ("setup_future_usage", "receipt_email"))
+    if params.get("shipping"):
+        record.data["shipping"] = shipping_shape(params["shipping"])
     method_id = params.get("payment_method") or record.data["payment_method"]
     if not method_id:
         raise invalid(
@@ -158,7 +177,8 @@ def _confirm(
             param="payment_method",
         )
     off_session = params.get("off_session", False) is not False
-    outcome = attempt(unit, record, method, off_session=off_session, return_url=params.get("return_url"))
+    return_url = None if params.get("use_stripe_sdk") else params.get("return_url")
+    outcome = attempt(unit, record, method, off_session=off_session, return_url=return_url)
     if tell is not None:
         tell(outcome)
     return _answer(record, outcome)

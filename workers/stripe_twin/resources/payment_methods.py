@@ -183,7 +183,7 @@ def _reason(decline: cards.Decline) -> Json:
     return {} if decline.decline_code is None else {"decline_code": decline.decline_code}
 
 
-@operation("POST", _PATH, "_payment_method_create_params.PaymentMethodCreateParams")
+@operation("POST", _PATH, "_payment_method_create_params.PaymentMethodCreateParams", for_browsers=True)
 def create(unit: UnitOfWork, params: Parameters) -> Json:
     """Create a payment method from a test card's number or token, or a test bank account."""
     supported = (

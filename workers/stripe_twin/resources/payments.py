@@ -16,7 +16,7 @@ from stripe_twin.resources.common import value_of
 from stripe_twin.resources.disputes import after_success
 from stripe_twin.resources.payment_methods import attach
 from stripe_twin.resources.verdicts import decline_of, is_bank_account, judge
-from stripe_twin.shapes import Json, complete
+from stripe_twin.shapes import Json, address, complete
 from stripe_twin.timers import set_timer
 from stripe_twin.unit import Record, UnitOfWork
 
@@ -89,6 +89,7 @@ def create_intent(unit: UnitOfWork, params: Parameters) -> Record:
             "metadata": value_of(params, "metadata") or {},
             "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
             "payment_method_types": allowed_types(params["currency"], allowed),
+            "shipping": shipping_shape(params.get("shipping")),
             "status": "requires_payment_method",
             **{name: value_of(params, name) for name in _PLAIN if name in params},
         },
@@ -96,6 +97,14 @@ def create_intent(unit: UnitOfWork, params: Parameters) -> Record:
     record = unit.insert(intent)
     unit.emit("payment_intent.created", intent)
     return record
+
+
+def shipping_shape(given: Json | str | None) -> Json | None:
+    """Return where a payment's goods go, as intents and charges show it."""
+    if not isinstance(given, dict):
+        return None
+    texts = {name: value_of(given, name) for name in ("carrier", "name", "phone", "tracking_number")}
+    return {**texts, "address": address(given.get("address"))}
 
 
 _PLAIN = (

@@ -56,7 +56,7 @@ def list_intents(unit: UnitOfWork, params: Parameters) -> Json:
     return list_objects(unit, "setup_intent", params, _PATH)
 
 
-@operation("GET", _ONE, "_setup_intent_retrieve_params.SetupIntentRetrieveParams")
+@operation("GET", _ONE, "_setup_intent_retrieve_params.SetupIntentRetrieveParams", for_browsers=True)
 def retrieve(unit: UnitOfWork, _params: Parameters, intent_id: str) -> Json:
     """Return a setup intent."""
     return unit.get("setup_intent", intent_id).data
@@ -76,7 +76,9 @@ def update_intent(unit: UnitOfWork, params: Parameters, intent_id: str) -> Json:
     return update(unit, record, changes, None)
 
 
-@operation("POST", _ONE + "/confirm", "_setup_intent_confirm_params.SetupIntentConfirmParams")
+@operation(
+    "POST", _ONE + "/confirm", "_setup_intent_confirm_params.SetupIntentConfirmParams", for_browsers=True
+)
 def confirm(unit: UnitOfWork, params: Parameters, intent_id: str) -> Json:
     """Try to save a payment method."""
     only(params, _CONFIRM, "setup intent confirmation")
@@ -96,7 +98,8 @@ def _confirm(unit: UnitOfWork, record: Record, params: Parameters) -> Json:
             code="setup_intent_unexpected_state",
         )
     method = resolve(unit, method_id, lock=True)
-    outcome = attempt_setup(unit, record, method, return_url=params.get("return_url"))
+    return_url = None if params.get("use_stripe_sdk") else params.get("return_url")
+    outcome = attempt_setup(unit, record, method, return_url=return_url)
     if outcome.kind == "declined":
         raise setup_error(record, outcome)
     return record.data

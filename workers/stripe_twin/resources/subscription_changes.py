@@ -16,6 +16,7 @@ from stripe_twin.resources.collection import collect, finalize_and_collect
 from stripe_twin.resources.common import simple_changes, value_of
 from stripe_twin.resources.discounts import find_coupon, redeem
 from stripe_twin.resources.prorations import ItemChange, apply_changes
+from stripe_twin.resources.subscription_cycle import ended_for_want_of_method
 from stripe_twin.resources.subscription_invoices import invoice_subscription
 from stripe_twin.resources.subscription_shapes import (
     automatic_tax,
@@ -49,6 +50,8 @@ def update_subscription(unit: UnitOfWork, subscription: Record, params: Paramete
     before = snapshot(subscription.data)
     _set_plain(unit, subscription, params)
     _set_ending(unit, subscription, params)
+    if params.get("trial_end") == "now" and ended_for_want_of_method(unit, subscription):
+        return subscription.data
     ends_trial = _set_trial(unit, subscription, params)
     changes = item_changes(unit, subscription, params.get("items") or [])
     anchor = (params.get("billing_cycle_anchor") or {}).get("type")

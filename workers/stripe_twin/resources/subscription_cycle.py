@@ -38,15 +38,25 @@ def renew_in_time(unit: UnitOfWork, subscription_id: str) -> None:
         return
     if data["cancel_at"] is not None and data["cancel_at"] <= unit.now:
         return
-    if data["status"] == "trialing" and not _has_method(unit, subscription):
-        end = data["trial_settings"]["end_behavior"]["missing_payment_method"]
-        if end == "cancel":
-            end_subscription(unit, subscription, reason="payment_failed")
-            return
-        if end == "pause":
-            pause(unit, subscription, "trial_end_without_payment_method")
-            return
-    renew(unit, subscription)
+    if not ended_for_want_of_method(unit, subscription):
+        renew(unit, subscription)
+
+
+def ended_for_want_of_method(unit: UnitOfWork, subscription: Record) -> bool:
+    """Pause or cancel a locked subscription whose trial ends without a payment method, where it is set to.
+
+    Returns:
+        Whether it was.
+    """
+    data = subscription.data
+    if data["status"] != "trialing" or _has_method(unit, subscription):
+        return False
+    end = data["trial_settings"]["end_behavior"]["missing_payment_method"]
+    if end == "cancel":
+        end_subscription(unit, subscription, reason="payment_failed")
+    elif end == "pause":
+        pause(unit, subscription, "trial_end_without_payment_method")
+    return bool(end != "create_invoice")
 
 
 def _has_method(unit: UnitOfWork, subscription: Record) -> bool:
