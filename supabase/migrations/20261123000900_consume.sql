@@ -41,8 +41,8 @@ end
 $$;
 revoke all on function billing_private.require_spend_request(text, text, jsonb, numeric, text, text, jsonb) from public;
 
--- The answer to a key that is already in the ledger: the first receipt for the same request, a conflict for another one. The department of a
--- caller who is bound to one is no part of the request: a key is answered after they were moved, too.
+-- The answer to a key that is already in the ledger: the first receipt for the same request, a conflict for another one. To a caller
+-- who is bound to a department it is no part of the request: their own key is answered after they were moved, too.
 create function billing_private.answer_replay(
   p_entry billing.credit_transactions, p_spender billing_private.spender, p_request billing_private.spend_request
 )
@@ -57,7 +57,11 @@ begin
     and p_entry.action = p_request.action
     and p_entry.quantities is not distinct from p_request.quantities
     and p_entry.requested_amount is not distinct from p_request.amount
-    and (p_spender.is_bound or p_entry.department_id is not distinct from p_spender.department_id) then
+    and (
+      p_entry.department_id is not distinct from p_spender.department_id
+      or (p_spender.is_bound and p_entry.user_id is not distinct from p_spender.user_id
+        and p_entry.agent_key_id is not distinct from p_spender.agent_key_id)
+    ) then
     return (billing_private.receipt_of(p_entry, true), null, null, null)::billing_private.spend_outcome;
   end if;
   return (null, 409, 'idempotency_conflict', jsonb_build_object('transaction_id', p_entry.id))::billing_private.spend_outcome;

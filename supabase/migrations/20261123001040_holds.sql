@@ -245,7 +245,10 @@ begin
     if found then
       if v_hold.agent_type <> p_agent_type or v_hold.action <> p_action
         or v_hold.requested_amount is distinct from p_amount or v_hold.quantities is distinct from v_request.quantities
-        or (not v_spender.is_bound and v_hold.department_id is distinct from v_spender.department_id) then
+        or (v_hold.department_id is distinct from v_spender.department_id and not (
+          v_spender.is_bound and v_hold.user_id is not distinct from v_spender.user_id
+          and v_hold.agent_key_id is not distinct from v_spender.agent_key_id
+        )) then
         perform billing_private.fail(409, 'idempotency_conflict', jsonb_build_object('hold_id', v_hold.id));
       end if;
       return billing_private.hold_answer(v_hold, v_tail, true);

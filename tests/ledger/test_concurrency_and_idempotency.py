@@ -221,4 +221,12 @@ def test_a_key_replays_after_its_caller_was_moved_to_another_department(
     (row,) = spender.call("consume_credits_batch", events=[spend]).accepted()
     assert row["receipt"] == again
     assert spender.call("hold_credits", **hold).accepted()["hold_id"] == taken["hold_id"]
+
+    # Another caller who is bound to another department means another charge by the same key.
+    key: Any = owner.rpc(
+        "create_agent_key", {**named, "name": "Agent", "department_id": moved["department_id"]}
+    ).execute()
+    agent = LedgerApi(stack.supabase_url, stack.publishable_key, {"x-agent-key": key.data["key"]})
+    agent.call("consume_credits", **spend).refused(409, "idempotency_conflict")
+    agent.call("hold_credits", **hold).refused(409, "idempotency_conflict")
     _prove(service_api, organization, 99)

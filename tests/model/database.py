@@ -20,6 +20,9 @@ from .entities import ALWAYS, NEVER, Refused
 
 Row = dict[str, Any]
 
+#: Its receipts are rows of their own, which are read as what PostgREST answers.
+BATCH = "consume_credits_batch"
+
 
 class _EndlessLoader(TimestamptzLoader):
     """Reads instants, and the two that Python has no word for."""
@@ -63,7 +66,8 @@ class Database:
             with self._connection.transaction():
                 # As PostgREST: the short cut of consume_credits knows its callers by their role.
                 self._connection.execute("set local role service_role")
-                query = f"select * from billing.{function}({named})"
+                columns = "index, ok, to_jsonb(receipt) as receipt, error" if function == BATCH else "*"
+                query = f"select {columns} from billing.{function}({named})"
                 return self._connection.execute(query.encode(), values).fetchall()
         except psycopg.Error as error:
             if not (error.sqlstate or "").startswith("PT"):

@@ -74,7 +74,7 @@ class LedgerMachine(SeveralStory):
         )
         learn(grant, receipt["grant_id"])
         self.ledger.grant(grant)
-        self.granted.append((reference, len(self.ledger.grants) - 1))
+        self.granted.append((reference, len(self.ledger.grants) - 1, receipt))
         now = self.ledger.balance
         assert (receipt["balance"], receipt["available"]) == (now.balance, now.available)
         assert not receipt["replayed"]
@@ -84,7 +84,7 @@ class LedgerMachine(SeveralStory):
     @rule(which=PICK, is_same=st.booleans())
     def grant_again(self, which: int, is_same: bool) -> None:
         """Section 6: a known source reference replays; with another amount it is a conflict."""
-        reference, index = self.granted[which % len(self.granted)]
+        reference, index, first = self.granted[which % len(self.granted)]
         grant = self.ledger.grants[index]
         actual = outcome(
             lambda: self.database.one(
@@ -100,7 +100,7 @@ class LedgerMachine(SeveralStory):
             assert actual.slug == "idempotency_conflict"
         else:
             assert is_same
-            assert (actual["replayed"], str(actual["grant_id"])) == (True, grant.id)
+            assert actual == {**first, "replayed": True}
 
     @precondition(lambda self: self.ledger.grants)
     @rule(which=PICK)
@@ -110,7 +110,10 @@ class LedgerMachine(SeveralStory):
         self.ledger.void(grant)
         receipt = self.database.one("void_grant", grant_id=grant.id, reason="model")
         now = self.ledger.balance
-        assert (receipt["balance"], receipt["available"]) == (now.balance, now.available)
+        told = (receipt["balance"], receipt["available"])
+        assert told == self.voided.get(grant.id, (now.balance, now.available)), (receipt, now, grant)
+        if receipt["transaction_id"]:
+            self.voided[grant.id] = told
         self.is_swept = self.is_swept or not receipt["replayed"]
 
     # Spending

@@ -50,7 +50,8 @@ class Story(RuleBasedStateMachine):
         self.departments = [self.database.department(name) for name in ("Marketing", "Research")]
         self.ledger = Ledger(START)
         self.sent: list[Spend] = []
-        self.granted: list[tuple[str, int]] = []
+        self.granted: list[tuple[str, int, Row]] = []
+        self.voided: dict[str, tuple[Decimal, Decimal]] = {}
         self.taken: list[tuple[Spender, Decimal | None, timedelta, str | None]] = []
         self.captures: list[tuple[int, Decimal | None, str | None, int | None]] = []
         self.spent: list[str] = []

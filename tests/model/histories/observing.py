@@ -223,8 +223,8 @@ def _refused_events(operation: Operation, answer: list[Any], applying: Applying)
 
 
 def _present(operation: Operation, answer: Mapping[str, Any], applying: Applying) -> Judge | None:
-    """Replays of grants and holds tell what there is now; those of consumptions only what was then."""
-    if operation.function in ("hold_credits", "release_hold"):
+    """Holds tell what there is now, as does a void that finds nothing; other replays what was then."""
+    if operation.function == "hold_credits":
 
         def is_right(ledger: Ledger) -> bool:
             hold = applying.find_hold(ledger, answer["hold_id"])
@@ -236,7 +236,7 @@ def _present(operation: Operation, answer: Mapping[str, Any], applying: Applying
             return _is_wallet(ledger, answer)
 
         return is_right
-    if operation.function in ("grant_credits", "void_grant"):
+    if operation.function == "void_grant" and answer["transaction_id"] is None:
         return lambda ledger: _is_wallet(ledger, answer)
     return None
 

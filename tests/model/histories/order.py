@@ -23,10 +23,6 @@ from .claims import AnomalyError, Causes, Claim
 from .observing import Observer, observers_of
 from .operations import Evidence, History, Operation
 
-#: What a replay may say anew: whether it is one, and what the organization has now.
-OF_THE_PRESENT = {"replayed", "balance", "available"}
-TELLS_THE_PRESENT = {"grant_credits", "void_grant", "hold_credits", "release_hold"}
-
 
 @dataclass
 class _Glimpse:
@@ -196,13 +192,11 @@ def _place(operation: Operation) -> int:
 def _require_same_answer(
     function: str, first: Mapping[str, Any] | None, again: Mapping[str, Any] | None
 ) -> None:
-    """A replay is the first receipt again; those of grants and holds tell the present beside it."""
+    """A replay is the first receipt again; that of a hold tells what has become of it."""
     assert first is not None
     assert again is not None
-    if function in ("hold_credits", "release_hold"):
+    if function == "hold_credits":
         names = {"hold_id", "organization_id", "agent_type", "action", "created_at", "idempotency_key"}
-    elif function in TELLS_THE_PRESENT:
-        names = set(first) - OF_THE_PRESENT
     else:
         names = set(first) - {"replayed"}
     assert {n: first[n] for n in names} == {n: again[n] for n in names}, (first, again)
