@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import IO, Annotated
-from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from tallybase.cli.output import AsJson, console, print_json, print_table, reported
+from tallybase.cli.output import AsJson, console, print_json, print_table, reported, typed_or_confirmed
 from tallybase.client import Credits
 from tallybase.errors import plain
 from tallybase.management import LedgerEntry, Management
@@ -23,7 +22,6 @@ from tallybase.operations import Operations
 from tallybase.simulation import Simulation, Story
 
 _PAGE = 1000
-_ON_THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 #: A cell that begins so is a formula to spreadsheets.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -124,7 +122,7 @@ def simulate(
 ) -> None:
     """Let made-up organizations live through days in seconds, and prove their ledgers. For services."""
     with reported(), Credits.from_env() as credits:
-        _ask(credits.url, organizations, yes=yes)
+        typed_or_confirmed(credits.url, f"Make {organizations} organizations", yes=yes)
         simulation = Simulation(credits, organizations=organizations, days=days, seed=seed)
         done: dict[object, Story] = {}
         with Progress(console=Console(stderr=True), disable=as_json) as progress:
@@ -140,19 +138,6 @@ def simulate(
         _summarize(stories)
     if any(story.violations for story in stories):
         raise typer.Exit(1)
-
-
-def _ask(url: str, organizations: int, *, yes: bool) -> None:
-    host = urlsplit(url).hostname or ""
-    if host in _ON_THIS_MACHINE:
-        if not yes:
-            typer.confirm(f"Make {organizations} organizations at {host}?", abort=True, err=True)
-        return
-    typed = typer.prompt(
-        f"This makes {organizations} organizations that stay. Type {host} to go on", err=True
-    )
-    if typed != host:
-        raise typer.Abort
 
 
 def _summarize(stories: list[Story]) -> None:
