@@ -208,7 +208,8 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_from constant timestamptz := coalesce(p_effective_from, clock_timestamp());
+  -- An organization's own price begins by the organization's clock.
+  v_from constant timestamptz := coalesce(p_effective_from, billing_private.organization_now(p_organization_id));
   v_price billing.agent_action_costs;
 begin
   perform billing_private.require_service();

@@ -60,6 +60,19 @@ begin
 end
 $$;
 revoke all on function billing_private.ledger_now(timestamptz) from public;
+
+-- The same for an organization that is only named; null: the wall clock.
+create function billing_private.organization_now(p_organization_id uuid)
+returns timestamptz
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  return billing_private.ledger_now((select o.test_clock from billing.organizations as o where o.organization_id = p_organization_id));
+end
+$$;
+revoke all on function billing_private.organization_now(uuid) from public;
 grant execute on function billing_private.ledger_now(timestamptz) to authenticated, service_role;
 
 -- Waits for an organization's lock, in an orderly queue: each waiter first takes one of the organization's places. 503 busy (safe to retry:

@@ -43,7 +43,7 @@ begin
   from billing_private.agent_key_secrets as s
   inner join billing.agent_keys as k on k.organization_id = s.organization_id and k.key_id = s.key_id
   where s.key_id = split_part(p_key, '_', 3) and s.key_hash = sha256(convert_to(p_key, 'UTF8'))
-    and k.revoked_at is null and (k.expires_at is null or k.expires_at > clock_timestamp());
+    and k.revoked_at is null and (k.expires_at is null or k.expires_at > billing_private.organization_now(k.organization_id));
   if not found then
     perform billing_private.fail(401, 'agent_key_invalid');
   end if;

@@ -36,7 +36,7 @@ begin
   where i.organization_id = p_organization_id and i.email = lower(p_email) and i.accepted_at is null and i.revoked_at is null;
   insert into billing.invitations (organization_id, email, role, department_id, invited_by, expires_at)
   values (p_organization_id, lower(p_email), p_role, p_department_id, billing_private.current_user_id(),
-    clock_timestamp() + interval '7 days')
+    billing_private.organization_now(p_organization_id) + interval '7 days')
   returning * into v_invitation;
   insert into billing_private.invitation_tokens (token_hash, organization_id, invitation_id)
   values (sha256(convert_to(v_token, 'UTF8')), p_organization_id, v_invitation.id);
@@ -79,7 +79,7 @@ begin
   from billing_private.invitation_tokens as t, auth.users as u
   where t.token_hash = sha256(convert_to(coalesce(p_token, ''), 'UTF8'))
     and i.organization_id = t.organization_id and i.id = t.invitation_id
-    and i.accepted_at is null and i.revoked_at is null and i.expires_at > clock_timestamp()
+    and i.accepted_at is null and i.revoked_at is null and i.expires_at > billing_private.organization_now(i.organization_id)
     and u.id = v_user_id and lower(u.email) = i.email and u.email_confirmed_at is not null
   returning i.* into v_invitation;
   if not found then
@@ -179,7 +179,7 @@ begin
   ) then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "agent_types"}', '1 to 100 names, or null for all');
   end if;
-  if p_expires_at <= clock_timestamp() then
+  if p_expires_at <= billing_private.organization_now(p_organization_id) then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "expires_at"}', 'expires_at must be in the future');
   end if;
   if p_spend_limit is not null then
@@ -298,7 +298,7 @@ begin
   update billing.agent_keys as k
   set
     revoked_at = case when p_overlap = interval '0' then clock_timestamp() end,
-    expires_at = least(k.expires_at, clock_timestamp() + p_overlap)
+    expires_at = least(k.expires_at, billing_private.organization_now(k.organization_id) + p_overlap)
   where k.organization_id = v_old.organization_id and k.key_id = p_key_id;
   perform billing_private.audit(v_old.organization_id, 'rotate_agent_key', 'agent_key', p_key_id, null, to_jsonb(v_old), to_jsonb(v_created) - 'key');
   return v_created;

@@ -1,5 +1,20 @@
 -- A clock of its own for a test organization: every rule that looks at the time sees it instead of now().
 
+-- Remembered terms of spends rest on the clock that they were read by: another clock, another revision.
+create function billing_private.raise_revision_with_clock()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new.revision := old.revision + 1;
+  return new;
+end
+$$;
+revoke all on function billing_private.raise_revision_with_clock() from public;
+create trigger organizations_raise_revision_with_clock before update of test_clock on billing.organizations
+for each row when (old.test_clock is distinct from new.test_clock) execute function billing_private.raise_revision_with_clock();
+
 -- Moves an organization's test clock forward, booking all that falls due on the way, each at its own instant and in order. The first call starts
 -- the clock, anywhere not before the last ledger entry. The service only. Locks the organization. Idempotent for the same instant.
 -- Raises 403 not_authorized, 404 not_found, 422 invalid_argument (backwards, or not finite), 409 conflict (the organization has a live Stripe

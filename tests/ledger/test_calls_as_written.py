@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -12,7 +13,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.conftest import Organization
+from tests.conftest import Organization, StackUnderTest
 
 from .api import LedgerApi
 from .conftest import Story, day
@@ -219,3 +220,34 @@ def test_an_instant_is_finite(story: Story, instant: str) -> None:
         effective_at=instant,
     )
     assert grant.refused(422, "invalid_argument") == {"argument": "effective_at"}
+
+
+def test_an_organizations_own_clock_ends_its_keys_and_begins_its_prices(
+    story: Story, stack: StackUnderTest
+) -> None:
+    story.grant(100)
+    key: dict[str, Any] = {"organization_id": story.organization_id, "name": "dated"}
+    created = story.api.call("create_agent_key", **key, expires_at=day(3).isoformat()).accepted()
+    agent = LedgerApi(stack.supabase_url, stack.publishable_key, {"x-agent-key": created["key"]})
+    price: dict[str, Any] = {
+        "agent_type": "DatedAgent",
+        "action": "work",
+        "organization_id": story.organization_id,
+    }
+    work: dict[str, Any] = {"agent_type": "DatedAgent", "action": "work"}
+    story.api.call("set_agent_action_cost", **price, credit_cost=1).accepted()
+    first = agent.call("consume_credits", **work, idempotency_key="first").accepted()
+    story.go_to(day(1))
+    story.api.call("set_agent_action_cost", **price, credit_cost=2).accepted()
+    assert [first["amount"], agent.call("consume_credits", **work).accepted()["amount"]] == [1, 2]
+    rotated = story.api.call("rotate_agent_key", key_id=created["key_id"], overlap="1 day").accepted()
+    successor = LedgerApi(stack.supabase_url, stack.publishable_key, {"x-agent-key": rotated["key"]})
+    story.go_to(day(2) - timedelta(microseconds=1))
+    agent.call("consume_credits", **work).accepted()
+    story.go_to(day(2))
+    agent.call("consume_credits", **work).refused(401, "agent_key_invalid")
+    successor.call("consume_credits", **work).accepted()
+    story.go_to(day(3))
+    successor.call("consume_credits", **work).refused(401, "agent_key_invalid")
+    past = story.api.call("create_agent_key", **key, expires_at=day(2).isoformat())
+    assert past.refused(422, "invalid_argument") == {"argument": "expires_at"}

@@ -1522,6 +1522,33 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"set_subscription_plan":
+{ Args: { "key": string,"terms": Json }; Returns: {
+              "billing_interval": string,
+"created_at": string,
+"credit_expiry": string | null,
+"credits_per_period": number,
+"currency": string,
+"description": string,
+"features": NonNullable<Json>,
+"grace_days": number,
+"id": string,
+"is_active": boolean,
+"key": string,
+"name": string,
+"rollover_cap": number | null,
+"rollover_share": number | null,
+"sort_order": number,
+"trial_credits": number,
+"trial_days": number,
+"unit_amount": number
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "subscription_plans"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "start_free_subscription":
 { Args: { "anchor"?: string,"organization_id": string,"plan_id"?: string,"plan_key"?: string,"timezone"?: string }; Returns: {
               "anchor_at": string | null,

@@ -19,7 +19,8 @@ from tallybase.models import Approval
 SpendWindow = Literal["day", "week", "month", "lifetime"]
 ApprovalStatus = Literal["pending", "approved", "rejected"]
 
-_LEDGER_COLUMNS = (
+#: What is read of a movement.
+LEDGER_COLUMNS = (
     "sequence,created_at,id,kind,amount,balance_after,"
     "agent_type,action,run_id,agent_key_id,idempotency_key,reason"
 )
@@ -201,7 +202,7 @@ class Management:
             limit: at most so many: the last ones, or the first ones after a sequence.
             after_sequence: only what came after this movement.
         """
-        filters = {"select": _LEDGER_COLUMNS, "limit": str(limit)}
+        filters = {"select": LEDGER_COLUMNS, "limit": str(limit)}
         if after_sequence is None:
             filters["order"] = "sequence.desc"
         else:

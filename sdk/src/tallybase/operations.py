@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
@@ -12,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tallybase import _json, errors
 from tallybase._answers import error_of
-from tallybase._calls import Call, rows_of
+from tallybase._calls import Call, Number, Query, require_number, rows_of
+from tallybase._keys import new_key
 from tallybase._wire import Request, TransportFailure, read
 from tallybase.client import Credits
-from tallybase.management import Violation
+from tallybase.management import LEDGER_COLUMNS, LedgerEntry, Violation
 from tallybase.transport import HttpxTransport, Transport
 
 #: Where the workers are, when they are not behind the gateway of the project.
@@ -101,6 +103,21 @@ class MoneyCheck(_Answer):
     finding: str
 
 
+class GrantReceipt(_Answer):
+    """What a grant booked, or has booked before. Amounts are in credits; expires_at is None for never."""
+
+    grant_id: UUID
+    transaction_id: UUID | None = None
+    organization_id: UUID
+    amount: Decimal
+    balance: Decimal
+    available: Decimal
+    replayed: bool
+    effective_at: datetime
+    expires_at: datetime | None = None
+    created_at: datetime
+
+
 class Rebuilt(_Answer):
     """How many derived rows of a kind were wrong and were put right."""
 
@@ -182,6 +199,70 @@ class Operations:
     def money_checks(self) -> list[MoneyCheck]:
         """Return the checklist of what is set for money."""
         return list(self._call("check_money_settings", {}, _Checks).lines)
+
+    def grant(
+        self,
+        amount: Number,
+        *,
+        organization_id: UUID | str | None,
+        source: str,
+        source_reference: str | None = None,
+        expires_at: datetime | None = None,
+        effective_at: datetime | None = None,
+        department_id: UUID | str | None = None,
+        agent_types: Sequence[str] | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> GrantReceipt:
+        """Grant credits once under a source and a reference.
+
+        Args:
+            amount: credits.
+            organization_id: whose.
+            source: purchase, trial, promotion, referral, adjustment, ...
+            source_reference: names it for ever; None: a new name.
+            expires_at: from when on it is lost, with a zone; None: never.
+            effective_at: from when on it can be spent; None: now.
+            department_id: spendable by this department alone.
+            agent_types: spendable as these alone.
+            metadata: kept with it.
+
+        Raises:
+            IdempotencyConflict: the reference was used for another amount.
+            InvalidAmount, InvalidArgument, NotFound: it cannot be granted.
+        """
+        if organization_id is None:
+            raise errors.ConfigurationError(
+                "Name the organization: --organization, or TALLYBASE_ORGANIZATION_ID."
+            )
+        arguments: dict[str, object] = {
+            "organization_id": str(organization_id),
+            "amount": require_number("amount", amount),
+            "source": source,
+            "source_reference": source_reference or new_key(),
+        }
+        optional: Mapping[str, object] = {
+            "expires_at": expires_at,
+            "effective_at": effective_at,
+            "department_id": None if department_id is None else str(department_id),
+            "agent_types": None if agent_types is None else list(agent_types),
+            "metadata": None if metadata is None else dict(metadata),
+        }
+        arguments |= {name: value for name, value in optional.items() if value is not None}
+        return self._client.perform(Call("grant_credits", arguments, GrantReceipt.model_validate))
+
+    def ledger(self, organization_id: UUID | str) -> list[LedgerEntry]:
+        """Return all movements of an organization's ledger, in their order."""
+        entries: list[LedgerEntry] = []
+        while True:
+            last = entries[-1].sequence if entries else 0
+            query = (
+                f"credit_transactions?organization_id=eq.{organization_id}&select={LEDGER_COLUMNS}"
+                f"&order=sequence.asc&limit=1000&sequence=gt.{last}"
+            )
+            page = self._client.perform(Query(query, rows_of(LedgerEntry)))
+            entries += page
+            if not page:
+                return entries
 
     def verify_ledger(self, organization_id: UUID | str | None = None) -> list[Violation]:
         """Return what is broken: in one organization's ledger, or in all."""

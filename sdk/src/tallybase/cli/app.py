@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from tallybase import doctor as checks
-from tallybase.cli import approvals, operations, twin
+from tallybase.cli import approvals, ledgers, operations, plans, twin
 from tallybase.cli.output import AsJson, console, print_json, print_table, reported
 from tallybase.client import Credits
 from tallybase.errors import plain
@@ -34,8 +34,12 @@ agents_app.add_typer(key_app, name="key")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(operations.events_app, name="events")
 app.add_typer(operations.catalogue_app, name="catalogue")
+app.add_typer(plans.app, name="plans")
 app.add_typer(twin.app, name="twin")
 app.command()(operations.reconcile)
+app.command()(ledgers.grant)
+app.command()(ledgers.export)
+app.command()(ledgers.simulate)
 ledger_app.command()(operations.verify)
 ledger_app.command()(operations.rebuild)
 app.add_typer(outbox_app, name="outbox")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import BaseModel
@@ -20,6 +21,8 @@ from tallybase.errors import TallybaseError
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 console = Console(highlight=False)
+
+_ON_THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def print_json(value: object) -> None:
@@ -56,3 +59,17 @@ def reported() -> Iterator[None]:
             f"[red]Error ({error.slug}):[/red] {escape(str(error))}", soft_wrap=True
         )
         raise typer.Exit(1) from None
+
+
+def typed_or_confirmed(url: str, what: str, *, yes: bool) -> None:
+    """Ask before what cannot be taken back; away from this machine the project's host must be typed.
+
+    Raises:
+        typer.Abort: for any other answer.
+    """
+    host = urlsplit(url).hostname or ""
+    if host in _ON_THIS_MACHINE:
+        if not yes:
+            typer.confirm(f"{what} at {host}?", abort=True, err=True)
+    elif typer.prompt(f"{what} at {host}? Type its name to go on", err=True) != host:
+        raise typer.Abort
