@@ -28,8 +28,8 @@ create type billing_private.setup_intent_facts as (
 );
 comment on type billing_private.setup_intent_facts is 'What a worker read of a SetupIntent and the payment method that it saved.';
 
--- Makes one card the default, or none. Another card than the one that was declined ends that rest, and any card the rest for want of one; without
--- a default, automatic top-up rests. Returns whether anything changed. Under the organization's lock.
+-- Makes one card the default, or none. Another card than the one that was declined ends that rest (the same one saved anew is no other), and any card
+-- the rest for want of one; without a default, automatic top-up rests. Returns whether anything changed. Under the organization's lock.
 create function billing_private.set_default_card(p_organization_id uuid, p_payment_method_id uuid)
 returns boolean
 language plpgsql
@@ -38,6 +38,7 @@ as $$
 declare
   v_before uuid;
   v_had_one boolean;
+  v_is_other boolean;
 begin
   select m.id into v_before from billing.payment_methods as m where m.organization_id = p_organization_id and m.is_default;
   v_had_one := found;
@@ -47,10 +48,19 @@ begin
   update billing.payment_methods as m set is_default = false where m.organization_id = p_organization_id and m.is_default;
   update billing.payment_methods as m set is_default = true where m.organization_id = p_organization_id and m.id = p_payment_method_id;
   if p_payment_method_id is not null then
+    select (m.type, m.brand, m.last4, m.exp_month, m.exp_year) is distinct from (d.type, d.brand, d.last4, d.exp_month, d.exp_year) into v_is_other
+    from billing.payment_methods as m
+    left join lateral (
+      select t.stripe_payment_method_id from billing.auto_topup_attempts as t
+      where t.organization_id = m.organization_id and t.status = 'failed' order by t.created_at desc limit 1
+    ) as failed on true
+    left join billing.payment_methods as d
+      on d.organization_id = m.organization_id and d.stripe_payment_method_id = failed.stripe_payment_method_id
+    where m.organization_id = p_organization_id and m.id = p_payment_method_id;
     update billing.auto_topups as a
     set
-      consecutive_declines = 0, updated_at = now(),
-      paused_reason = case when a.paused_reason not in ('declined', 'no_payment_method') then a.paused_reason end
+      consecutive_declines = case when v_is_other then 0 else a.consecutive_declines end, updated_at = now(),
+      paused_reason = case when a.paused_reason <> 'no_payment_method' and (a.paused_reason <> 'declined' or not v_is_other) then a.paused_reason end
     where a.organization_id = p_organization_id;
   elsif v_had_one then
     perform billing_private.pause_auto_topup(p_organization_id, 'no_payment_method');

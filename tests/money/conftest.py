@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import httpx
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -161,3 +162,11 @@ def refused_buyer(stack: StackUnderTest, secret_client: Client) -> Iterator[Buye
     with psycopg.connect(stack.database_url, autocommit=True, row_factory=dict_row) as database:
         books = Books(database, organization.organization_id)
         yield Buyer(organization, Workers(stack, session.access_token), books)
+
+
+@pytest.fixture
+def trouble(stack: StackUnderTest) -> Iterator[httpx.Client]:
+    """The switch of Stripe's misbehaviour, for tests that run alone; off again after the test."""
+    with httpx.Client(base_url=f"{stack.stripe_twin_url}/_twin", timeout=30) as control:
+        yield control
+        control.post("/api-faults/clear", json={}).raise_for_status()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,14 +24,6 @@ def holder(buyer: Buyer, deliveries: Deliveries) -> CardHolder:
     made.save()
     buyer.organization.grant(100)
     return made
-
-
-@pytest.fixture
-def trouble(deliveries: Deliveries) -> Iterator[httpx.Client]:
-    """The switch of Stripe's misbehaviour; off again after the test."""
-    with httpx.Client(base_url=f"{deliveries.stack.stripe_twin_url}/_twin", timeout=30) as control:
-        yield control
-        control.post("/api-faults/clear", json={}).raise_for_status()
 
 
 def fault(control: httpx.Client, **what: object) -> None:
@@ -178,14 +169,20 @@ def test_three_declines_in_a_row_trip_the_breaker_until_another_card_is_chosen(
     assert holder.settings["consecutive_declines"] == 3, "a decline that is told twice counts once"
     assert holder.start().json() == {"attempts": []}
 
-    holder.save()
-    better = holder.cards[-1]
-    chosen = buyer.workers.call(
-        "set_default_payment_method",
-        {"organization_id": str(buyer.organization_id), "payment_method_id": str(better["id"])},
-    )
+    def save_and_choose(token: str) -> None:
+        holder.save(token)
+        newest = str(holder.cards[-1]["id"])
+        chosen = buyer.workers.call(
+            "set_default_payment_method",
+            {"organization_id": str(buyer.organization_id), "payment_method_id": newest},
+        )
+        assert chosen.json()["is_default"] is True
 
-    assert chosen.json()["is_default"] is True
+    save_and_choose(DECLINES)
+    assert holder.settings["paused_reason"] == "declined", "the same card, saved anew, is no other"
+    assert holder.start().json() == {"attempts": []}
+
+    save_and_choose("pm_card_visa")
     assert [each["status"] for each in holder.start().json()["attempts"]] == ["succeeded"]
     assert buyer.books.balance == 100
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.money.subscriber import BUSINESS, FREE, PRO, STARTER, Subscriber, new_subscriber, subscriber
@@ -189,6 +190,46 @@ def test_a_change_that_the_bank_declines_changes_nothing(starter: Subscriber) ->
     assert str(starter.subscription["plan_id"]) == STARTER
     assert starter.subscription["status"] == "active"
     assert starter.balance == 1000
+
+    starter.use_card("pm_card_visa")
+    share = share_left(starter)
+    again = starter.call("change_plan", plan_id=PRO)
+
+    assert again.status_code == 200, again.text
+    starter.settle()
+    assert starter.balance == 1000 + of(2000, share)
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"kind": "error_after", "times": 3},
+        {"kind": "error_after", "times": 3, "remembered": True},
+        {"kind": "cut_after", "times": 3},
+        {"kind": "error_before", "times": 3},
+        {"kind": "rate_limit", "times": 1},
+    ],
+    ids=["500 after acting", "500 remembered", "cut after acting", "500 before acting", "limited"],
+)
+def test_a_change_without_an_answer_is_told_so_and_asking_again_charges_nothing_twice(
+    starter: Subscriber, trouble: httpx.Client, what: dict[str, object]
+) -> None:
+    share, payments = share_left(starter), len(starter.books.payments)
+    body = {"path": "/v1/subscriptions/*", "method": "POST", **what}
+    trouble.post("/api-faults", json=body).raise_for_status()
+
+    answer = starter.call("change_plan", plan_id=PRO)
+    assert (answer.status_code, answer.json()["message"]) == (503, "stripe_unavailable")
+    assert "may have changed" in answer.json()["hint"]
+
+    trouble.post("/api-faults/clear", json={}).raise_for_status()
+    again = starter.call("change_plan", plan_id=PRO)
+    assert again.status_code == 200 or again.json()["message"] == "plan_unchanged", again.text
+    starter.settle()
+    assert starter.balance == 1000 + of(2000, share)
+    assert len(starter.books.payments) == payments + 1
+    starter.books.assert_sound()
 
 
 def test_what_cannot_be_changed_is_refused_by_name(starter: Subscriber) -> None:

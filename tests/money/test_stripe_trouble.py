@@ -268,6 +268,21 @@ def test_an_event_that_comes_while_stripe_is_down_is_applied_when_it_comes_again
     assert buyer.books.balance == 500
 
 
+@pytest.mark.parametrize("secrets", ["", " , ,\n"])
+def test_without_a_signing_secret_every_event_is_refused_and_none_is_kept(
+    process: Process, buyer: Buyer, monkeypatch: pytest.MonkeyPatch, secrets: str
+) -> None:
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", secrets)
+    get_settings.cache_clear()
+    event = made_up_event("topup.created", "tu_made_up")
+
+    answer = process.deliver(event)
+
+    assert (answer.status_code, body_of(answer)["message"]) == (500, "not_configured")
+    stored = "select 1 from billing_private.stripe_events where id = %s"
+    assert buyer.books.database.execute(stored, (event["id"],)).fetchall() == []
+
+
 def test_the_events_own_snapshot_is_never_believed(process: Process, buyer: Buyer) -> None:
     session_id = body_of(buy(process, buyer))["session_id"]
     event = made_up_event("checkout.session.completed", session_id)

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -167,6 +168,9 @@ def test_the_doctor_finds_no_problem_in_what_is_set_up(client: stripe.StripeClie
     lines = doctor.examine()
 
     assert {line.subject for line in lines} >= {"Mode", "Webhook secret", "Account", "Customer portal"}
+    if not TEST_KEY:
+        assert [line.verdict for line in lines if line.subject.startswith("Endpoint ")] == ["ok"]
+        assert "Deliveries" in {line.subject for line in lines}
     at_twin = [line for line in lines if line.verdict == "problem"]
     assert at_twin == [] or TEST_KEY  # an account of one's own may lack an endpoint; the twin lacks nothing
 
@@ -178,3 +182,26 @@ def test_the_doctor_names_what_is_missing(
     get_settings.cache_clear()
 
     assert ("problem", "Webhook secret") in [(line.verdict, line.subject) for line in doctor.examine()]
+
+
+def test_the_doctor_sees_that_an_endpoint_is_deaf_or_somebody_elses(
+    stack: StackUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endpoint(url: str) -> SimpleNamespace:
+        known = {"status": "enabled", "api_version": stripe.api_version, "enabled_events": ["*"]}
+        return SimpleNamespace(url=url, **known)
+
+    ours = f"{stack.workers_url}/workers/v1/stripe_webhook"
+    elsewhere = f"{stack.workers_url}/api/health"
+    for urls, verdicts in (
+        ([ours], ["ok"]),
+        ([ours, elsewhere], ["ok", "ok", "warning"]),
+        ([elsewhere, "http://127.0.0.1:1/"], ["ok", "ok", "warning", "warning", "problem"]),
+    ):
+        found = SimpleNamespace(data=[endpoint(url) for url in urls])
+        at_stripe = SimpleNamespace(
+            v1=SimpleNamespace(webhook_endpoints=SimpleNamespace(list=lambda _, found=found: found))
+        )
+        monkeypatch.setattr(doctor, "get_client", lambda there=at_stripe: there)
+
+        assert [line.verdict for line in doctor._endpoints()] == verdicts

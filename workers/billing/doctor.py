@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+import httpx
 import stripe
 from flask import Request
 
@@ -19,6 +21,9 @@ from billing.events import RULES
 from billing.operators import require_operator
 from billing.settings import Settings, get_settings
 from billing.stripe_client import get_client
+
+_DAY_SECONDS = 86_400
+_TIMEOUT_SECONDS = 10
 
 Verdict = Literal["ok", "warning", "problem"]
 
@@ -51,6 +56,7 @@ def examine() -> list[Line]:
             lambda: _settings(settings),
             lambda: _account(settings),
             _endpoints,
+            _deliveries,
             lambda: _portal(settings),
             _prices,
             _inbox,
@@ -112,6 +118,41 @@ def _endpoints() -> Iterator[Line]:
             yield Line("problem", f"Endpoint {endpoint.url}", f"does not send {', '.join(sorted(missing))}")
         else:
             yield Line("ok", f"Endpoint {endpoint.url}", f"sends all {len(wanted)} events")
+    answers = {endpoint.url: _answer_to_nobody(endpoint.url) for endpoint in endpoints}
+    for url, said in answers.items():
+        if said is not None:
+            yield Line("warning", f"Endpoint {url}", f"does not answer as our webhook does: {said}.")
+    if answers and all(answers.values()):
+        yield Line("problem", "Webhook endpoint", "none of them answers as ours does, asked from here.")
+
+
+def _answer_to_nobody(url: str) -> str | None:
+    """What an address answers to a call that nobody signed; None when it refuses it as our webhook does."""
+    try:
+        answer = httpx.post(url, json={}, timeout=_TIMEOUT_SECONDS)
+    except httpx.HTTPError as error:
+        return type(error).__name__
+    if answer.status_code == 400 and '"invalid_signature"' in answer.text:
+        return None
+    return f"HTTP {answer.status_code} to a call without a signature"
+
+
+def _deliveries() -> Iterator[Line]:
+    since = int(time.time()) - _DAY_SECONDS
+    undelivered = get_client().v1.events.list(
+        {"delivery_success": False, "created": {"gte": since}, "limit": 100}
+    )
+    missed = [event.type for event in undelivered.data if event.type in RULES]
+    if missed:
+        more = " or more" if undelivered.has_more else ""
+        yield Line(
+            "warning",
+            "Deliveries",
+            f"{len(missed)}{more} of the last day's events have not arrived: is STRIPE_WEBHOOK_SECRET the "
+            "endpoint's? The reconciler catches up with them.",
+        )
+    else:
+        yield Line("ok", "Deliveries", "all of the last day's events have arrived")
 
 
 def _portal(settings: Settings) -> Iterator[Line]:

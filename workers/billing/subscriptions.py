@@ -10,11 +10,17 @@ from flask import Request
 from pydantic import BaseModel, ConfigDict
 
 from billing import auth, database, http, plan_prices
-from billing.errors import WorkerError
+from billing.errors import StripeUnavailableError, WorkerError
 from billing.rows import PlanChange, SubscriptionHandle
 from billing.settings import get_settings
 from billing.stripe_client import explain, get_client
 from billing.subscription_facts import read_subscription
+
+#: A change may have been made, and charged, although we were not told so.
+_UNKNOWN = (
+    "The payment provider did not answer in time. Your plan may have changed: look at it in a moment. "
+    "Asking again is safe and charges nothing twice."
+)
 
 Mode = Literal["prorate_delta", "full_restart", "next_period"]
 
@@ -99,7 +105,8 @@ def change_plan(request: Request) -> http.Answer:
             details={"code": error.code},
         ) from error
     except stripe.StripeError as error:
-        raise explain(error) from error
+        refusal = explain(error)
+        raise refusal if refusal.is_definite else StripeUnavailableError(_UNKNOWN) from error
     return _answer(client, change.stripe_subscription_id, mode=change.mode)
 
 
@@ -120,8 +127,10 @@ def _change(client: stripe.StripeClient, change: PlanChange) -> None:
         parameters["payment_behavior"] = "error_if_incomplete"
     if change.mode == "full_restart":
         parameters["billing_cycle_anchor"] = {"type": "now"}
-    # The same change asked for twice is made once; after another invoice it is another change.
-    key = f"change:{item.id}:{item.price.id}:{price_id}:{change.mode}:{subscription.latest_invoice}"
+    # The same change asked for twice is made once; after another charge, declined or not, it is another one.
+    charges = client.v1.charges.list({"customer": str(subscription.customer), "limit": 1}).data
+    since = charges[0].id if charges else None
+    key = f"change:{item.id}:{item.price.id}:{price_id}:{change.mode}:{subscription.latest_invoice}:{since}"
     client.v1.subscriptions.update(change.stripe_subscription_id, parameters, {"idempotency_key": key})
 
 
@@ -186,7 +195,8 @@ def _answer(
     try:
         facts = read_subscription(client, stripe_subscription_id)
     except stripe.StripeError as error:
-        raise explain(error) from error
+        explain(error)
+        raise StripeUnavailableError(_UNKNOWN) from error
     rows = database.call("sync_subscription", {"facts": facts.as_json()})
     row = rows[0] if isinstance(rows, list) and rows else None
     return http.Answer({"subscription": row, "mode": mode})

@@ -28,7 +28,8 @@ def keep_default_endpoint(unit: UnitOfWork) -> None:
     record = unit.find("webhook_endpoint", DEFAULT_ENDPOINT_ID, lock=True)
     hidden = {"secret": settings.webhook_secret}
     if record is None:
-        data = _shape(unit, DEFAULT_ENDPOINT_ID, settings.webhook_url, ["*"], {})
+        ours: Parameters = {"api_version": VERSIONS[-1]}
+        data = _shape(unit, DEFAULT_ENDPOINT_ID, settings.webhook_url, ["*"], ours)
         data["description"] = "The workers' stripe_webhook, from WORKERS_URL and STRIPE_WEBHOOK_SECRET"
         unit.insert(data, hidden)
     elif (record.data["url"], record.hidden) != (settings.webhook_url, hidden):
