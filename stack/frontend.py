@@ -22,6 +22,8 @@ _SOURCES = (
     "*.js",
     "tsconfig*.json",
 )
+#: The twin takes any publishable key of test mode.
+_TWIN_KEY = "pk_test_twin"
 #: Builds are shared by all instances of a clone; each is named after a hash of its sources.
 BUILDS = INSTALL_DIR / "builds"
 _BUILDS_KEPT = 4
@@ -76,7 +78,8 @@ def write_config(settings: StackSettings) -> Path:
         "supabaseUrl": settings.gateway_url,
         "supabasePublishableKey": settings.keys.publishable_key,
         "workersUrl": settings.workers_url,
-        "stripePublishableKey": os.environ.get("STRIPE_PUBLISHABLE_KEY", ""),
+        "stripePublishableKey": os.environ.get("STRIPE_PUBLISHABLE_KEY", "") if live else _TWIN_KEY,
+        "stripeScriptUrl": "" if live else f"{settings.stripe_twin_url}/v3/stripe.js",
         "mode": "stripe" if live else "mock",
     }
     file = folder / "config.json"

@@ -8,14 +8,17 @@ import type { Connect, Plugin } from "vite";
 
 function answer(_request: Connect.IncomingMessage, response: ServerResponse): void {
   const environment = process.env;
+  const isMock = !environment.STRIPE_SECRET_KEY;
+  const twinUrl = environment.STRIPE_TWIN_URL ?? "http://127.0.0.1:12111";
   response.setHeader("Content-Type", "application/json");
   response.end(
     JSON.stringify({
       supabaseUrl: environment.SUPABASE_URL ?? "http://127.0.0.1:54321",
       supabasePublishableKey: environment.SUPABASE_PUBLISHABLE_KEY ?? "",
       workersUrl: environment.WORKERS_URL ?? "http://127.0.0.1:8000",
-      stripePublishableKey: environment.STRIPE_PUBLISHABLE_KEY ?? "",
-      mode: environment.STRIPE_SECRET_KEY ? "stripe" : "mock",
+      stripePublishableKey: isMock ? "pk_test_twin" : (environment.STRIPE_PUBLISHABLE_KEY ?? ""),
+      stripeScriptUrl: isMock ? `${twinUrl}/v3/stripe.js` : "",
+      mode: isMock ? "mock" : "stripe",
     }),
   );
 }

@@ -232,6 +232,11 @@ def _parameters(
         parameters["tax_id_collection"] = {"enabled": True}
     if preparation.mode == "payment":
         parameters["payment_intent_data"] = {"metadata": marks, "description": preparation.name}
+        if preparation.ui_mode != "hosted_page":
+            parameters["saved_payment_method_options"] = {
+                "allow_redisplay_filters": ["always", "limited", "unspecified"],
+                "payment_method_save": "enabled",
+            }
     else:
         parameters["subscription_data"] = {"metadata": marks}
         # A trial asks for the card, too: by it a second trial is recognised.

@@ -35,7 +35,8 @@ def money(amount: int, currency: str) -> str:
         currency: Lower-case code. Source for those without a minor unit: https://docs.stripe.com/currencies#zero-decimal
     """
     whole = currency in NO_MINOR_UNIT
-    value = Decimal(amount) if whole else Decimal(amount) / 100
+    value = abs(Decimal(amount) if whole else Decimal(amount) / 100)
+    sign = "-" if amount < 0 else ""
     text = f"{value:,.{0 if whole else 2}f}"
     symbol = _SYMBOLS.get(currency)
-    return f"{symbol}{text}" if symbol else f"{text} {currency.upper()}"
+    return f"{sign}{symbol}{text}" if symbol else f"{sign}{text} {currency.upper()}"

@@ -13,6 +13,7 @@ test("addresses lose their last slash and what is optional has a default", () =>
     supabasePublishableKey: "sb_publishable_x",
     workersUrl: "https://example.com/functions",
     stripePublishableKey: "",
+    stripeScriptUrl: "",
     mode: "stripe",
   });
 });

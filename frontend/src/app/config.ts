@@ -5,6 +5,8 @@ export interface AppConfig {
   readonly supabasePublishableKey: string;
   readonly workersUrl: string;
   readonly stripePublishableKey: string;
+  /** The script to load in place of Stripe's own: the twin's; empty with a real key. */
+  readonly stripeScriptUrl: string;
   /** `mock`: the local stack with Stripe's twin; anything else: Stripe itself. */
   readonly mode: string;
 }
@@ -42,6 +44,7 @@ export function readConfig(value: unknown): AppConfig {
     supabasePublishableKey: text("supabasePublishableKey"),
     workersUrl: address("workersUrl"),
     stripePublishableKey: text("stripePublishableKey", ""),
+    stripeScriptUrl: text("stripeScriptUrl", ""),
     mode: text("mode", "stripe"),
   };
 }

@@ -17,7 +17,7 @@ import {
   useOrganizations,
 } from "./organizations.js";
 import { Loading, Problem } from "./screens.js";
-import { paymentConfirmation } from "./stripe.js";
+import { stripeLoader } from "./stripe.js";
 
 export interface SignedInProps {
   config: AppConfig;
@@ -116,9 +116,9 @@ function Organization({ config, client, userId, place, organization }: Organizat
   useEffect(() => {
     if (place.kind === "start") navigate(organizationPath(organizationId, "billing"), true);
   }, [place.kind, organizationId]);
-  const confirmPayment = useMemo(
-    () => paymentConfirmation(config.stripePublishableKey),
-    [config.stripePublishableKey],
+  const loadStripe = useMemo(
+    () => stripeLoader(config.stripePublishableKey, config.stripeScriptUrl),
+    [config.stripePublishableKey, config.stripeScriptUrl],
   );
   const toBilling = () => navigate(organizationPath(organizationId, "billing"));
   return (
@@ -129,7 +129,7 @@ function Organization({ config, client, userId, place, organization }: Organizat
       workersUrl={config.workersUrl}
       checkoutReturnUrl={`${window.location.origin}/billing/return?organization=${organizationId}`}
       queryClient={useQueryClient()}
-      {...(confirmPayment === undefined ? {} : { confirmPayment })}
+      {...(loadStripe === undefined ? {} : { loadStripe })}
     >
       <h1 className="mb-3 text-xl font-semibold tracking-tight [overflow-wrap:anywhere]">
         {organization.name}

@@ -1,5 +1,6 @@
 /** What every billing component needs to know: whose billing it is, how to reach it, and in which language to show it. */
 
+import type { Stripe } from "@stripe/stripe-js";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useMemo, useState } from "react";
 import { type BillingSchema, billingSchema, type HostClient } from "./client.js";
@@ -7,15 +8,8 @@ import { createFormatters, type Formatters } from "./format.js";
 import { LiveUpdates } from "./live.js";
 import { english, type Messages } from "./messages.js";
 
-/** A payment that the person's bank wants confirmed. */
-export interface PaymentToConfirm {
-  readonly clientSecret: string;
-  /** Stripe's id of the card. */
-  readonly paymentMethodId: string;
-}
-
-/** Lets the bank ask the person, by Stripe.js; done when it has an answer, whichever. */
-export type ConfirmPayment = (payment: PaymentToConfirm) => Promise<void>;
+/** Loads Stripe.js, once, when it is first needed; rejects when it is out of reach. */
+export type LoadStripe = () => Promise<Stripe>;
 
 /** Shared by all hooks and components below a `BillingProvider`. */
 export interface BillingContextValue {
@@ -25,7 +19,7 @@ export interface BillingContextValue {
   readonly userId: string;
   readonly workersUrl: string;
   readonly checkoutReturnUrl: string | undefined;
-  readonly confirmPayment: ConfirmPayment | undefined;
+  readonly loadStripe: LoadStripe | undefined;
   readonly messages: Messages;
   readonly format: Formatters;
   readonly getAccessToken: () => Promise<string | null>;
@@ -44,8 +38,8 @@ export interface BillingProviderProps {
   workersUrl: string;
   /** Where Stripe sends people back to: an address on the front end's origin that shows `CheckoutReturn`. */
   checkoutReturnUrl?: string;
-  /** Confirms a payment with Stripe.js, which the host loads; without it people are told to buy by hand. */
-  confirmPayment?: ConfirmPayment;
+  /** Loads Stripe.js with the host's key; without it people pay on Stripe's page only. */
+  loadStripe?: LoadStripe;
   /** BCP 47 tag; the browser's language by default. */
   locale?: string;
   /** IANA zone for times; the browser's by default. */
@@ -62,7 +56,7 @@ export interface BillingProviderProps {
 /** Gives billing components their organization, client, texts and live updates. */
 export function BillingProvider(props: BillingProviderProps): ReactNode {
   const { client, organizationId, userId, workersUrl, checkoutReturnUrl, locale } = props;
-  const { timeZone, messages, getAccessToken, confirmPayment } = props;
+  const { timeZone, messages, getAccessToken, loadStripe } = props;
   const [ownQueryClient] = useState(createQueryClient);
   const value = useMemo<BillingContextValue>(
     () => ({
@@ -72,7 +66,7 @@ export function BillingProvider(props: BillingProviderProps): ReactNode {
       userId,
       workersUrl,
       checkoutReturnUrl,
-      confirmPayment,
+      loadStripe,
       messages: messages ?? english,
       format: createFormatters(locale ?? navigator.language, timeZone),
       getAccessToken: getAccessToken ?? (() => sessionToken(client)),
@@ -83,7 +77,7 @@ export function BillingProvider(props: BillingProviderProps): ReactNode {
       userId,
       workersUrl,
       checkoutReturnUrl,
-      confirmPayment,
+      loadStripe,
       locale,
       timeZone,
       messages,

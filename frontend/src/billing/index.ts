@@ -13,23 +13,22 @@ export {
 export { CheckoutReturn, type CheckoutReturnProps } from "./components/checkout_return.js";
 export { CreditBalance, type CreditBalanceProps } from "./components/credit_balance.js";
 export { CreditGrants } from "./components/credit_grants.js";
-export { CreditPackages } from "./components/credit_packages.js";
+export { CreditPackages, type CreditPackagesProps } from "./components/credit_packages.js";
 export { CreditUsageChart, type CreditUsageChartProps } from "./components/credit_usage_chart.js";
 export { DepartmentLimits } from "./components/department_limits.js";
 export { InvoiceList } from "./components/invoice_list.js";
 export { Ledger, type LedgerProps } from "./components/ledger.js";
 export { PaymentHistory, type PaymentHistoryProps } from "./components/payment_history.js";
 export { PaymentMethods } from "./components/payment_methods.js";
-export { Paywall } from "./components/paywall.js";
+export { Paywall, type PaywallProps } from "./components/paywall.js";
 export { type PaywallFacts, paywallOfBalance, paywallOfRefusal } from "./components/paywall_facts.js";
 export { PlanPicker } from "./components/plan_picker.js";
 export { SubscriptionCard, type SubscriptionCardProps } from "./components/subscription_card.js";
 export {
   BillingProvider,
   type BillingProviderProps,
-  type ConfirmPayment,
   createQueryClient,
-  type PaymentToConfirm,
+  type LoadStripe,
   useBilling,
 } from "./context.js";
 export { creditsToText, type MicroCredits, parseCredits } from "./credits.js";
@@ -47,7 +46,13 @@ export {
 export { type CreditBalanceData, useCreditBalance } from "./queries/balance.js";
 export { type PaymentMethodRow, useAddCard, useCardStep, usePaymentMethods } from "./queries/cards.js";
 export { type CreditPackageRow, useCheapestAction, useCreditPackages } from "./queries/catalogue.js";
-export { type CheckoutState, useBuyPackage, useCheckoutStatus, useOpenPortal } from "./queries/checkout.js";
+export {
+  type CheckoutState,
+  useBuyPackage,
+  useCheckoutStatus,
+  useOpenPortal,
+  usePaymentForm,
+} from "./queries/checkout.js";
 export { type AgentKeyRow, useAgentKeys, useCreateAgentKey, useRevokeAgentKey } from "./queries/keys.js";
 export { type LedgerRow, type Receipt, useLedger, useReceipt } from "./queries/ledger.js";
 export { type DepartmentLimitRow, useDepartmentLimits, useSetDepartmentLimit } from "./queries/limits.js";

@@ -1,6 +1,6 @@
 /** Every text that the billing components show, in English. A host passes its own object of this type for another language. */
 
-import { approvals, cards, grants, outlook, plans, reversals, topup } from "./messages_money.js";
+import { approvals, cards, grants, outlook, payment, plans, reversals, topup } from "./messages_money.js";
 
 /** How many days a chart reaches back. */
 const rangeDays = (days: number): string => `Last ${days} days`;
@@ -8,6 +8,7 @@ const rangeDays = (days: number): string => `Last ${days} days`;
 export const english = {
   approvals,
   outlook,
+  payment,
   grants,
   plans,
   cards,

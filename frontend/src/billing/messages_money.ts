@@ -265,3 +265,19 @@ export const reversals = {
     prevented: "prevented",
   },
 };
+
+export const payment = {
+  where: "Where to pay",
+  onStripe: "On Stripe's page",
+  here: "On this page",
+  title: (pack: string): string => `Pay for ${pack}`,
+  secure: "The form is Stripe's. Card numbers never reach this site.",
+  pay: (price: string): string => `Pay ${price}`,
+  paying: "Paying…",
+  otherPack: "Back to the packs",
+  failedTitle: "Not paid",
+  retryNote: "Nothing was charged; try again or use another card.",
+  unreachableTitle: "The payment form did not open",
+  unreachableNote:
+    "Stripe's form could not be loaded. Nothing was charged. You can pay on Stripe's page instead.",
+};

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from stripe.checkout import Session
 
+from tests.browser.conftest import artifacts_directory
 from tests.money.twin.server import Server
 
 pytestmark = pytest.mark.browser
@@ -160,6 +162,64 @@ def _portal(page: Page, server: Server) -> None:
     page.goto(server.client.v1.billing_portal.sessions.create(portal).url)
 
 
+def _portal_of_subscriber(page: Page, server: Server, path: str = "") -> None:
+    """Open the portal of somebody with a plan, two cards and an invoice; `{}` is the subscription's id."""
+    v1 = server.client.v1
+    prices = [_plan(server, name, amount) for name, amount in (("Starter", 1900), ("Pro", 4900))]
+    owner: Any = {
+        "email": "owner@acme.test",
+        "invoice_settings": {"default_payment_method": "pm_card_visa"},
+        "name": "Acme",
+        "payment_method": "pm_card_visa",
+    }
+    customer = v1.customers.create(owner)
+    v1.payment_methods.attach("pm_card_mastercard", {"customer": customer.id})
+    subscription = v1.subscriptions.create({"customer": customer.id, "items": [{"price": prices[0]}]})
+    features: Any = {
+        "subscription_cancel": {
+            "enabled": True,
+            "cancellation_reason": {"enabled": True, "options": REASONS},
+        },
+        "subscription_update": {
+            "enabled": True,
+            "proration_behavior": "always_invoice",
+            "products": [{"product": _product_of(server, price), "prices": [price]} for price in prices],
+        },
+    }
+    configuration = v1.billing_portal.configurations.create({"features": features}).id
+    portal: Any = {"customer": customer.id, "return_url": server.url, "configuration": configuration}
+    address = v1.billing_portal.sessions.create(portal).url
+    page.goto(address + path.format(subscription.id, prices[1]))
+
+
+REASONS = ["too_expensive", "missing_features", "other"]
+
+
+def _plan(server: Server, name: str, amount: int) -> str:
+    params: Any = {
+        "currency": "usd",
+        "unit_amount": amount,
+        "recurring": {"interval": "month"},
+        "product_data": {"name": name},
+    }
+    return server.client.v1.prices.create(params).id
+
+
+def _product_of(server: Server, price: str) -> str:
+    return str(server.client.v1.prices.retrieve(price).product)
+
+
+def _portal_card_refused(page: Page, server: Server) -> None:
+    _portal_of_subscriber(page, server, "/cards/add")
+    page.get_by_role("button", name="Add").click()
+    page.get_by_text("Enter a card number.").wait_for()
+
+
+def at(path: str) -> Callable[[Page, Server], object]:
+    """Return what opens a task of the portal."""
+    return lambda page, server: _portal_of_subscriber(page, server, path)
+
+
 PAGES: dict[str, Callable[[Page, Server], object]] = {
     "open": _open,
     "declined": _declined,
@@ -168,6 +228,11 @@ PAGES: dict[str, Callable[[Page, Server], object]] = {
     "paid": _paid,
     "receipt": _receipt,
     "portal": _portal,
+    "portal-with-a-plan": at(""),
+    "portal-card-refused": _portal_card_refused,
+    "portal-cancel": at("/subscriptions/{}/cancel"),
+    "portal-update": at("/subscriptions/{}/update"),
+    "portal-confirm": at("/subscriptions/{0}/update/confirm?price={1}"),
 }
 
 
@@ -183,4 +248,39 @@ def test_each_page_is_accessible_and_fits_a_phone(
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("axe.run().then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html)]))")
     assert found == []
+    for width, kept in ((PHONE["width"], "phone"), (1100, "desktop")):
+        page.set_viewport_size(ViewportSize(width=width, height=900))
+        file = artifacts_directory() / "the-twins-pages" / f"{name}-{scheme}-{kept}.png"
+        page.screenshot(path=file, full_page=True)
     context.close()
+
+
+def test_a_plan_is_canceled_and_kept_and_changed_by_keyboard_alone(browser: Browser, server: Server) -> None:
+    page = browser.new_page()
+    page.set_default_timeout(15_000)
+    _portal_of_subscriber(page, server)
+
+    def press(role: Any, name: str | re.Pattern[str]) -> None:
+        page.get_by_role(role, name=name).focus()
+        page.keyboard.press("Enter")
+
+    press("link", "Cancel plan")
+    page.get_by_label("It is too expensive").focus()
+    page.keyboard.press("Space")
+    press("button", "Cancel plan")
+    page.get_by_text("Your plan ends on").wait_for()
+    press("button", "Don't cancel plan")
+    page.get_by_text("Your plan renews on").wait_for()
+    press("link", "Update plan")
+    page.get_by_label("Pro").focus()
+    page.keyboard.press("Space")
+    press("button", "Continue")
+    page.get_by_text("Amount due today").wait_for()
+    press("button", "Confirm")
+    page.get_by_text("$49.00 every month").wait_for()
+    press("button", re.compile("Make default.*Mastercard"))
+    page.get_by_role("button", name=re.compile("Make default.*Visa")).wait_for()
+    press("button", "Remove Visa •••• 4242")
+    page.get_by_role("button", name="Remove Mastercard •••• 4444").wait_for()
+    assert page.get_by_text("•••• 4242").count() == 0
+    page.close()

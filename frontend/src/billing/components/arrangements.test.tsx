@@ -2,6 +2,7 @@
 import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, expect, test, vi } from "vitest";
+import type { LoadStripe } from "../context.js";
 import { english } from "../messages.js";
 import { type Answers, member, ORGANIZATION_ID, refusal, renderBilling, USER_ID } from "../testing/stub.js";
 import { Approvals } from "./approvals.js";
@@ -116,6 +117,12 @@ test("what has to be done is told on top: pay, decide", async () => {
   expect(shown).toHaveBeenCalledOnce();
 });
 
+/** A loader of a Stripe.js that can do this one thing. */
+const stripeThat =
+  (confirmPayment: () => Promise<unknown>): LoadStripe =>
+  async () =>
+    ({ confirmPayment }) as unknown as Awaited<ReturnType<LoadStripe>>;
+
 const asking = { auto_topup_attempts: () => [{ id: "t", status: "needs_action" }], ...approvalRows([]) };
 
 test("a top-up that the bank asks about is confirmed with that very payment", async () => {
@@ -123,13 +130,16 @@ test("a top-up that the bank asks about is confirmed with that very payment", as
   vi.stubGlobal("fetch", async () =>
     Response.json({ status: statuses.shift(), client_secret: "pi_1_secret_x", payment_method_id: "pm_1" }),
   );
-  const confirmPayment = vi.fn(async () => {});
-  renderBilling(<BillingNotices onShowApprovals={() => {}} />, asking, { confirmPayment });
+  const confirmPayment = vi.fn(async () => ({}));
+  renderBilling(<BillingNotices onShowApprovals={() => {}} />, asking, {
+    loadStripe: stripeThat(confirmPayment),
+  });
   await userEvent.click(await screen.findByRole("button", { name: "Confirm payment" }));
   await waitFor(() => expect(statuses).toEqual([]));
   expect(confirmPayment).toHaveBeenCalledExactlyOnceWith({
     clientSecret: "pi_1_secret_x",
-    paymentMethodId: "pm_1",
+    confirmParams: { payment_method: "pm_1", return_url: window.location.href },
+    redirect: "if_required",
   });
   expect(screen.queryByRole("alert")).toBeNull();
 });
@@ -139,7 +149,7 @@ test("a bank that does not confirm is told, and without Stripe.js people are sen
     Response.json({ status: "needs_action", client_secret: "pi_1_secret_x", payment_method_id: "pm_1" }),
   );
   const notices = <BillingNotices onShowApprovals={() => {}} />;
-  const first = renderBilling(notices, asking, { confirmPayment: async () => {} });
+  const first = renderBilling(notices, asking, { loadStripe: stripeThat(async () => ({})) });
   await userEvent.click(await screen.findByRole("button", { name: "Confirm payment" }));
   expect((await screen.findByRole("alert")).textContent).toContain(english.errors.payment_failed);
   first.unmount();

@@ -4,14 +4,14 @@ import { lazy, type ReactNode, Suspense, useRef, useState } from "react";
 import { useMessages } from "../context.js";
 import { type Connection, useConnection } from "../live.js";
 import { useCreditBalance } from "../queries/balance.js";
-import { useCheapestAction } from "../queries/catalogue.js";
+import { type CreditPackageRow, useCheapestAction } from "../queries/catalogue.js";
 import { useRights } from "../queries/membership.js";
 import { Button } from "../ui/button.js";
 import { Skeleton } from "../ui/feedback.js";
 import { Tabs } from "../ui/tabs.js";
 import { BillingNotices } from "./billing_notices.js";
 import { CreditBalance } from "./credit_balance.js";
-import { CreditPackages } from "./credit_packages.js";
+import { CreditPackages, PayHere } from "./credit_packages.js";
 import { CreditUsageChart } from "./credit_usage_chart.js";
 import { InvoiceList } from "./invoice_list.js";
 import { Ledger } from "./ledger.js";
@@ -108,6 +108,7 @@ function Overview({ onShow, isTopUpAsked }: OverviewProps): ReactNode {
   const rights = useRights();
   const packages = useRef<HTMLDivElement>(null);
   const paywall = usePaywall(isTopUpAsked);
+  const [paying, setPaying] = useState<CreditPackageRow | null>(null);
   const canBuy = rights.data?.canBuy ?? false;
   const showPackages = () => {
     packages.current?.scrollIntoView({ block: "start" });
@@ -125,9 +126,12 @@ function Overview({ onShow, isTopUpAsked }: OverviewProps): ReactNode {
       <div className="space-y-4 empty:hidden lg:col-span-3">
         <BillingNotices onShowApprovals={() => onShow("settings")} />
       </div>
-      {paywall === null ? null : (
+      {paying === null ? null : (
+        <PayHere pack={paying} onClose={() => setPaying(null)} className="lg:col-span-3" />
+      )}
+      {paywall === null || paying !== null ? null : (
         <div ref={packages} className="scroll-mt-4 lg:col-span-3">
-          <Paywall facts={paywall} />
+          <Paywall facts={paywall} onPayHere={setPaying} />
         </div>
       )}
       <CreditBalance className="lg:col-span-2" onTopUp={canBuy ? showPackages : undefined} />
@@ -141,9 +145,9 @@ function Overview({ onShow, isTopUpAsked }: OverviewProps): ReactNode {
         }
       />
       <CreditUsageChart isCompact className="lg:col-span-3" actions={seeAll("usage")} />
-      {paywall !== null || !canBuy ? null : (
+      {paywall !== null || !canBuy || paying !== null ? null : (
         <div ref={packages} className="scroll-mt-4 lg:col-span-3">
-          <CreditPackages />
+          <CreditPackages onPayHere={setPaying} />
         </div>
       )}
       <Ledger isCompact className="lg:col-span-3" actions={seeAll("activity")} />

@@ -61,7 +61,7 @@ function PastDue(): ReactNode {
 /** A top-up whose payment the bank wants confirmed. */
 function TopupToConfirm(): ReactNode {
   const messages = useMessages();
-  const { confirmPayment } = useBilling();
+  const { loadStripe } = useBilling();
   const attempts = useTopupAttempts(1);
   const confirm = useConfirmTopup();
   if (attempts.data?.[0]?.status !== "needs_action") return null;
@@ -70,7 +70,7 @@ function TopupToConfirm(): ReactNode {
       tone="warning"
       title={messages.topup.needsActionTitle}
       actions={
-        confirmPayment === undefined ? undefined : (
+        loadStripe === undefined ? undefined : (
           <Button variant="primary" disabled={confirm.isPending} onClick={() => confirm.mutate()}>
             {confirm.isPending ? messages.topup.confirming : messages.topup.confirm}
           </Button>
@@ -78,7 +78,7 @@ function TopupToConfirm(): ReactNode {
       }
     >
       <p>{messages.topup.needsActionNote}</p>
-      {confirmPayment === undefined ? <p>{messages.topup.needsActionByHand}</p> : null}
+      {loadStripe === undefined ? <p>{messages.topup.needsActionByHand}</p> : null}
       {confirm.error === null ? null : (
         <p role="alert" className="font-medium">
           {describeError(confirm.error, messages)}

@@ -1,7 +1,7 @@
-/** `CreditPackages`: packs of credits, each with a button that opens Stripe's page. */
+/** `CreditPackages`: packs of credits, each with a button that opens Stripe's page, or Stripe's form on this one. */
 
-import type { ReactNode } from "react";
-import { useFormat, useMessages } from "../context.js";
+import { lazy, type ReactNode, Suspense, useEffect, useRef, useState } from "react";
+import { useBilling, useFormat, useMessages } from "../context.js";
 import { parseCredits } from "../credits.js";
 import { describeError } from "../errors.js";
 import { type CreditPackageRow, useCreditPackages } from "../queries/catalogue.js";
@@ -9,31 +9,82 @@ import { useBuyPackage } from "../queries/checkout.js";
 import { useRights } from "../queries/membership.js";
 import { Button } from "../ui/button.js";
 import { Card } from "../ui/card.js";
-import { EmptyState, Notice } from "../ui/feedback.js";
+import { EmptyState, Notice, Skeleton } from "../ui/feedback.js";
+import { Segmented } from "../ui/fields.js";
 import { QueryState } from "../ui/query_state.js";
 
+const PaymentForm = lazy(() => import("./payment_form.js"));
+
+const FORM_LINES = 5;
+
+export interface CreditPackagesProps {
+  /** Shows the payment form somewhere else, where it survives what the purchase changes; here, when left out. */
+  onPayHere?: (pack: CreditPackageRow) => void;
+  className?: string;
+}
+
 /** The packs in a section of their own. */
-export function CreditPackages({ className = "" }: { className?: string }): ReactNode {
+export function CreditPackages({ onPayHere, className = "" }: CreditPackagesProps): ReactNode {
   const messages = useMessages();
+  const [paying, setPaying] = useState<CreditPackageRow | null>(null);
+  if (paying !== null) return <PayHere pack={paying} onClose={() => setPaying(null)} className={className} />;
   return (
     <Card title={messages.packages.title} note={messages.packages.secure} className={className}>
-      <PackageList />
+      <PackageList onPayHere={onPayHere ?? setPaying} />
     </Card>
   );
 }
 
+export interface PayHereProps {
+  pack: CreditPackageRow;
+  onClose: () => void;
+  className?: string;
+}
+
+/** The payment form of a pack, loaded when it is first shown. */
+export function PayHere({ pack, onClose, className = "" }: PayHereProps): ReactNode {
+  const { states } = useMessages();
+  const { loadStripe } = useBilling();
+  const place = useRef<HTMLDivElement>(null);
+  useEffect(() => place.current?.focus(), []);
+  if (loadStripe === undefined) return null;
+  return (
+    <div ref={place} tabIndex={-1} className={`scroll-mt-4 outline-none ${className}`}>
+      <Suspense fallback={<Skeleton lines={FORM_LINES} label={states.loading} />}>
+        <PaymentForm pack={pack} loadStripe={loadStripe} onClose={onClose} />
+      </Suspense>
+    </div>
+  );
+}
+
+type Way = "stripe" | "here";
+
 /** The packs alone, for places that have a frame already. */
-export function PackageList(): ReactNode {
+export function PackageList({ onPayHere }: { onPayHere: (pack: CreditPackageRow) => void }): ReactNode {
   const messages = useMessages();
+  const { payment: texts } = messages;
+  const { loadStripe } = useBilling();
   const packages = useCreditPackages();
   const rights = useRights();
   const buy = useBuyPackage();
+  const [way, setWay] = useState<Way>("stripe");
   const canBuy = rights.data?.canBuy ?? false;
   return (
     <div className="space-y-3">
       {rights.data === undefined || canBuy ? null : (
         <Notice tone="neutral">{messages.packages.notAllowed}</Notice>
       )}
+      {canBuy && loadStripe !== undefined ? (
+        <Segmented
+          label={texts.where}
+          value={way}
+          options={[
+            { value: "stripe", label: texts.onStripe },
+            { value: "here", label: texts.here },
+          ]}
+          onValueChange={(value) => setWay(value === "here" ? "here" : "stripe")}
+        />
+      ) : null}
       {buy.error === null ? null : (
         <Notice tone="danger" isAlert title={messages.packages.failedTitle}>
           {describeError(buy.error, messages)}
@@ -54,7 +105,7 @@ export function PackageList(): ReactNode {
                 canBuy={canBuy}
                 isBusy={buy.isPending || buy.isSuccess}
                 isOpening={buy.variables === pack.id && (buy.isPending || buy.isSuccess)}
-                onBuy={() => buy.mutate(pack.id)}
+                onBuy={() => (way === "here" ? onPayHere(pack) : buy.mutate(pack.id))}
               />
             ))}
           </ul>

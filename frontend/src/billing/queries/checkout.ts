@@ -41,6 +41,34 @@ export function useBuyPackage() {
   });
 }
 
+const paymentFormAnswer = z.object({ session_id: z.string(), client_secret: z.string() });
+
+/**
+ * Opens a checkout for a pack that is paid on this page, in Stripe's form; opening it again gives the same one while it is open.
+ *
+ * @param packageId - The pack.
+ */
+export function usePaymentForm(packageId: string) {
+  const { organizationId, checkoutReturnUrl } = useBilling();
+  const callWorker = useWorkers();
+  return useQuery({
+    queryKey: queryKey(organizationId, "once", "payment_form", packageId),
+    queryFn: async () => {
+      const body = {
+        organization_id: organizationId,
+        package_id: packageId,
+        ui_mode: "elements",
+        ...(checkoutReturnUrl === undefined ? {} : returnAddresses(checkoutReturnUrl)),
+      };
+      const answer = await callWorker("create_checkout_session", body, paymentFormAnswer);
+      return { sessionId: answer.session_id, clientSecret: answer.client_secret };
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+    gcTime: 0,
+    refetchOnWindowFocus: false,
+  });
+}
+
 /** The worker adds the session's id to the first; the second says by itself that nothing was bought. */
 export function returnAddresses(returnUrl: string): { success_url: string; cancel_url: string } {
   const canceled = new URL(returnUrl);

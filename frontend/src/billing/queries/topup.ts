@@ -113,7 +113,7 @@ const actionAnswer = z.object({
 
 /** Confirms the payment of a top-up that the bank has asked about: this very payment, never another one. */
 export function useConfirmTopup() {
-  const { organizationId, confirmPayment } = useBilling();
+  const { organizationId, loadStripe } = useBilling();
   const callWorker = useWorkers();
   const queryClient = useQueryClient();
   return useMutation({
@@ -121,9 +121,12 @@ export function useConfirmTopup() {
       const body = { organization_id: organizationId };
       const asked = await callWorker("confirm_auto_topup", body, actionAnswer);
       if (asked.status !== "needs_action" || asked.client_secret === null) return;
-      await confirmPayment?.({
+      const stripe = await loadStripe?.();
+      // The answer is the bank's to us by way of the worker, which reads the payment itself; what the browser says is not asked.
+      await stripe?.confirmPayment({
         clientSecret: asked.client_secret,
-        paymentMethodId: asked.payment_method_id,
+        confirmParams: { payment_method: asked.payment_method_id, return_url: window.location.href },
+        redirect: "if_required",
       });
       const { status } = await callWorker("confirm_auto_topup", body, actionAnswer);
       if (status !== "succeeded" && status !== "processing") throw new BillingError("payment_failed", 402);

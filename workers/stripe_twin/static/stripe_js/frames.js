@@ -56,8 +56,8 @@ function showChallenge(url) {
     Object.assign(frame.element.style, {
       background: "Canvas",
       borderRadius: "0.75rem",
-      height: "min(30rem, 100dvh - 2rem)",
-      margin: "max(1rem, 50dvh - 15rem) auto 0",
+      height: "min(25rem, 100dvh - 2rem)",
+      margin: "max(1rem, 50dvh - 12.5rem) auto 0",
       maxWidth: "30rem",
       width: "calc(100vw - 2rem)",
     });

@@ -55,7 +55,8 @@ class PaymentElement {
     if (!place) throw integrationError(`The selector you specified (${target}) applies to no DOM elements that are currently on the page.`);
     this.unmount();
     this.#frame = makeFrame("/elements/payment", "Secure payment input frame", (message) => this.#hear(message));
-    this.#frame.element.style.height = "16rem";
+    // The frame has a margin of its own for the outline of what is focused.
+    Object.assign(this.#frame.element.style, { height: "16rem", margin: "-4px", width: "calc(100% + 8px)" });
     place.replaceChildren(this.#frame.element);
     return this;
   }
