@@ -62,11 +62,13 @@ $$;
 revoke all on function billing_private.request_limit(text, uuid) from public;
 
 -- Refuses a person who has called p_action too often: 429 rate_limited. Called by the functions that it names, before they do anything, and they
--- must audit their success as p_action. Locks the person's calls of this action, so that a burst counts as a sequence: exact, and only theirs.
+-- must audit their success as p_action. Locks the person's calls of this action, so that a burst counts as a sequence: exact, and only theirs;
+-- 503 busy when that lock was not had within 2 s.
 create function billing_private.require_request_rate(p_action text)
 returns void
 language plpgsql
 set search_path = ''
+set lock_timeout = '2s'
 as $$
 declare
   v_user_id constant uuid := billing_private.current_user_id();
@@ -76,8 +78,12 @@ begin
   if v_user_id is null or v_limit.requests is null then
     return;
   end if;
-  -- Below 0, where no organization's lock key is.
-  perform pg_catalog.pg_advisory_xact_lock(hashtextextended(p_action || ':' || v_user_id::text, 0) | (-9223372036854775808));
+  begin
+    -- Below 0, where no organization's lock key is.
+    perform pg_catalog.pg_advisory_xact_lock(hashtextextended(p_action || ':' || v_user_id::text, 0) | (-9223372036854775808));
+  exception when lock_not_available then
+    perform billing_private.fail(503, 'busy', null, 'You are doing this several times at once.');
+  end;
   select a.created_at into v_earliest
   from billing.audit_log as a
   where a.actor_id = v_user_id::text and a.action = p_action and a.created_at > clock_timestamp() - v_limit.per

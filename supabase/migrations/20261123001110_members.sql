@@ -20,22 +20,6 @@ end
 $$;
 revoke all on function billing_private.require_an_owner(uuid) from public;
 
--- Whoever deletes a user (an auth server, say) takes their memberships along: the last owner's stays, and with it the user.
-create function billing_private.keep_an_owner()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform billing_private.lock_organization(old.organization_id);
-  perform billing_private.require_an_owner(old.organization_id);
-  return null;
-end
-$$;
-revoke all on function billing_private.keep_an_owner() from public;
-create trigger organization_members_keep_an_owner after delete on billing.organization_members
-for each row when (old.role = 'owner') execute function billing_private.keep_an_owner();
-
 -- Another application keeps the members of a mirrored organization: 409 conflict for who would change them here. Under the lock.
 create function billing_private.require_own_members(p_organization_id uuid)
 returns void
@@ -84,6 +68,30 @@ end
 $$;
 revoke all on function billing_private.withdraw_invitations_of(uuid, uuid, text) from public;
 
+-- Whoever deletes a user (an auth server, say) takes their memberships along: the last owner's stays, and with it the user; of any other the
+-- invitations end, and the end is audited. change_member() removes members through here, too.
+create function billing_private.end_membership()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform billing_private.lock_organization(old.organization_id);
+  if old.role = 'owner' then
+    perform billing_private.require_an_owner(old.organization_id);
+  end if;
+  perform billing_private.withdraw_invitations_of(old.organization_id, old.user_id, null);
+  if not exists (select 1 from auth.users as u where u.id = old.user_id) then
+    perform billing_private.audit(
+      old.organization_id, 'delete_user', 'member', old.user_id::text, 'the user was deleted', to_jsonb(old), null);
+  end if;
+  return null;
+end
+$$;
+revoke all on function billing_private.end_membership() from public;
+create trigger organization_members_end after delete on billing.organization_members
+for each row execute function billing_private.end_membership();
+
 -- The part of role and department changes and removals that they share. Owner or admin; only an owner makes, changes or removes an owner.
 -- Locks the organization, so that a spend sees the member either as before or as after. Raises 403 not_authorized, 404 not_found (no member),
 -- 409 conflict (last_owner, mirrored), 503 busy. Safe to retry: the same change again changes nothing, and who is gone is 404.
@@ -119,8 +127,10 @@ begin
     where m.organization_id = p_organization_id and m.user_id = p_user_id
     returning * into v_after;
   end if;
-  perform billing_private.require_an_owner(p_organization_id);
-  perform billing_private.withdraw_invitations_of(p_organization_id, p_user_id, v_after.role);
+  if not p_remove then
+    perform billing_private.require_an_owner(p_organization_id);
+    perform billing_private.withdraw_invitations_of(p_organization_id, p_user_id, v_after.role);
+  end if;
   perform billing_private.audit(p_organization_id, p_action, 'member', p_user_id::text, p_reason, to_jsonb(v_before),
     case when not p_remove then to_jsonb(v_after) end);
   return case when p_remove then v_before else v_after end;

@@ -64,6 +64,22 @@ grant execute on function billing.invite_member(uuid, text, text, uuid, text) to
 comment on function billing.invite_member(uuid, text, text, uuid, text) is
 'Owner, admin: invites an e-mail address; the token is returned this once and is good for 7 days.';
 
+-- When a user is deleted, the foreign key forgets who invited, before or after the membership is gone: then the open invitation ends.
+create function billing_private.end_orphaned_invitation()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new.revoked_at := clock_timestamp();
+  return new;
+end
+$$;
+revoke all on function billing_private.end_orphaned_invitation() from public;
+create trigger invitations_end_with_their_maker before update of invited_by on billing.invitations
+for each row when (old.invited_by is not null and new.invited_by is null and new.accepted_at is null and new.revoked_at is null)
+execute function billing_private.end_orphaned_invitation();
+
 -- Owner or admin: withdraws an open invitation; idempotent. Locks the organization. Raises 403 not_authorized for a foreign invitation and for an
 -- unknown one alike (the service: 404 not_found), 409 conflict (it was accepted), 503 busy.
 create function billing_private.revoke_invitation(p_invitation_id uuid, p_reason text)

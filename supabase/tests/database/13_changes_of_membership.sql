@@ -2,7 +2,7 @@
 -- members another application keeps is changed by that application alone.
 
 begin;
-select tests.story(61);
+select tests.story(64);
 select tests.cast();
 create temporary table notes (name text primary key, value text);
 grant select, insert, update on notes to authenticated, service_role;
@@ -180,6 +180,17 @@ select results_eq(
 -- A user that is deleted ---------------------------------------------------------------------------------------------------
 
 select throws_ok($$delete from auth.users where id = tests.id('Olivia')$$, 'PT409', 'conflict', 'the last owner is not deleted with their account');
+select tests.as_user('Mona');
+insert into notes select 'orphan', i.token from billing.invite_member(tests.id('Acme'), 'mia@story.test', 'admin') as i;
+select tests.reset();
+insert into notes values ('mona', tests.id('Mona')::text);
+select lives_ok($$delete from auth.users where id = tests.id('Mona')$$, 'an admin is, and her membership with her');
+select results_eq(
+  $$select a.action, a.reason, a.before ->> 'role' from billing.audit_log as a
+    where a.subject_type = 'member' and a.subject_id = (select value from notes where name = 'mona') order by a.id desc limit 1$$,
+  $$values ('delete_user', 'the user was deleted', 'admin')$$, 'which is written down');
+select tests.as_user('Mia');
+select throws_ok($$select billing.accept_invitation((select value from notes where name = 'orphan'))$$, 'PT404', 'not_found', 'and her invitations end');
 
 select tests.the_ledger_is_whole();
 select * from finish();
