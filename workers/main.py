@@ -5,13 +5,14 @@ from __future__ import annotations
 import functions_framework
 from flask import Request, Response
 
-from billing import api as rest_api
 from billing import (
+    agent_tokens,
     catalogue,
     checkout,
     doctor,
     fulfilment,
     http,
+    invitations,
     logs,
     payment_methods,
     portal,
@@ -21,6 +22,7 @@ from billing import (
     topup,
     webhook,
 )
+from billing import api as rest_api
 
 logs.configure()
 
@@ -42,6 +44,8 @@ _sync_catalogue = http.endpoint("sync_catalogue", catalogue.sync, methods=("POST
 _reconcile_stripe = http.endpoint("reconcile_stripe", reconcile.reconcile, methods=("POST",))
 _replay_stripe_events = http.endpoint("replay_stripe_events", replay.answer, methods=("POST",))
 _check_money_settings = http.endpoint("check_money_settings", doctor.answer, methods=("POST",))
+_send_invitation = http.endpoint("send_invitation", invitations.send, methods=("POST",))
+_exchange_agent_key = http.endpoint("exchange_agent_key", agent_tokens.exchange, methods=("POST",))
 _stripe_webhook = http.endpoint(
     "stripe_webhook", webhook.receive, methods=("POST",), max_bytes=webhook.MAX_BYTES
 )
@@ -147,6 +151,18 @@ def replay_stripe_events(request: Request) -> Response:
 def check_money_settings(request: Request) -> Response:
     """Check every line of the go-live checklist that a program can; by the holder of the secret key."""
     return _check_money_settings(request)
+
+
+@functions_framework.http
+def send_invitation(request: Request) -> Response:
+    """Invite somebody and mail them the link; for owners and admins."""
+    return _send_invitation(request)
+
+
+@functions_framework.http
+def exchange_agent_key(request: Request) -> Response:
+    """Give a short-lived token for an agent key; off unless a signing key is configured."""
+    return _exchange_agent_key(request)
 
 
 @functions_framework.http

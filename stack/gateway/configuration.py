@@ -26,5 +26,27 @@ def write_config(settings: StackSettings) -> Path:
         service_token=settings.keys.role_token("service_role"),
         run_dir=settings.run_dir,
         frontend_dir=page_dir(settings),
+        page_policy=page_policy(settings),
     )
     return write_private(settings.run_dir / "Caddyfile", text)
+
+
+def page_policy(settings: StackSettings) -> str:
+    """Return the Content-Security-Policy of the page: what docs/how-to/page-headers.md shows, filled in.
+
+    Stripe's own hosts are those that Stripe.js needs; the twin's host is where the local checkout is framed.
+    """
+    socket = settings.gateway_url.replace("http", "ws", 1)
+    directives = {
+        "default-src": "'none'",
+        "script-src": "'self' https://js.stripe.com",
+        "style-src": "'self' 'unsafe-inline'",
+        "img-src": "'self' data: https://*.stripe.com",
+        "font-src": "'self'",
+        "connect-src": f"'self' {settings.gateway_url} {socket} {settings.workers_url} https://api.stripe.com",
+        "frame-src": f"https://js.stripe.com https://hooks.stripe.com {settings.stripe_twin_url}",
+        "form-action": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    return "; ".join(f"{name} {sources}" for name, sources in directives.items())

@@ -66,6 +66,29 @@ grant execute on function billing_private.fail(integer, text, jsonb, text) to au
 comment on function billing_private.fail(integer, text, jsonb, text) is
 'Raises a refusal: HTTP status, slug, JSON details, hint for a person. The table of slugs is in docs/reference/errors.md.';
 
+-- Raises 429 rate_limited with the header Retry-After, which PostgREST only sets for an error of this form: its message is the body, its detail
+-- the status and the headers. A caller in SQL sees SQLSTATE PGRST.
+create function billing_private.fail_rate_limited(p_limit text, p_requests integer, p_per interval, p_retry_after_seconds integer)
+returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'PGRST',
+    message = json_build_object(
+      'code', 'PT429', 'message', 'rate_limited',
+      'details', json_build_object('limit', p_limit, 'requests', p_requests, 'per_seconds', extract(epoch from p_per)::integer,
+        'retry_after', p_retry_after_seconds)::text,
+      'hint', format('At most %s such requests in %s. Try again in %s s.', p_requests, p_per, p_retry_after_seconds))::text,
+    detail = json_build_object(
+      'status_text', 'rate_limited', 'status', 429,
+      'headers', json_build_object('Retry-After', p_retry_after_seconds::text))::text;
+end
+$$;
+revoke all on function billing_private.fail_rate_limited(text, integer, interval, integer) from public;
+
 -- Text that a caller names a thing by: 1 to p_max printable characters.
 create function billing_private.require_text(p_argument text, p_value text, p_max integer default 255)
 returns text
@@ -82,6 +105,19 @@ begin
 end
 $$;
 revoke all on function billing_private.require_text(text, text, integer) from public;
+
+-- Why somebody changes something, for the audit log: null, or 1 to 1,000 printable characters.
+create function billing_private.require_reason(p_reason text)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case when p_reason is not null then billing_private.require_text('reason', p_reason, 1000) end;
+end
+$$;
+revoke all on function billing_private.require_reason(text) from public;
 
 -- An amount named by a caller: finite, positive (or not negative), at most 14 digits before the point.
 create function billing_private.require_amount(p_argument text, p_value numeric, p_zero_allowed boolean default false)
@@ -175,14 +211,16 @@ create table billing_private.settings (
   name text not null primary key,
   value text not null,
   updated_at timestamptz not null default now(),
-  constraint settings_name_known check (name in ('app_url', 'environment', 'plan_change_mode', 'queue_places'))
+  constraint settings_name_known check (name in ('agent_tokens', 'app_url', 'environment', 'plan_change_mode', 'queue_places')),
+  constraint settings_environment_is_a_word check (name <> 'environment' or value ~ '^[a-z0-9]{1,20}$'),
+  constraint settings_agent_tokens_known check (name <> 'agent_tokens' or value in ('on', 'off'))
 );
 alter table billing_private.settings enable row level security;
 revoke all on table billing_private.settings from public, anon, authenticated, service_role;
 comment on table billing_private.settings is
-'Facts about this installation: app_url (where people top up; part of insufficient_credits), environment (the <env> of agent keys), plan_change_mode (prorate_delta, full_restart or next_period),
+'Facts about this installation: agent_tokens (on or off: whether a short-lived token may stand for an agent key; off), app_url (where people top up; part of insufficient_credits), environment (the <env> of agent keys), plan_change_mode (prorate_delta, full_restart or next_period),
 queue_places (how many calls may wait for the lock of one organization; 64).';
-comment on column billing_private.settings.name is 'app_url, environment, plan_change_mode or queue_places.';
+comment on column billing_private.settings.name is 'agent_tokens, app_url, environment, plan_change_mode or queue_places.';
 comment on column billing_private.settings.value is 'The setting, as text.';
 comment on column billing_private.settings.updated_at is 'When it was last changed.';
 

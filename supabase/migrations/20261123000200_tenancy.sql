@@ -22,6 +22,7 @@ create table billing.organizations (
   restricted_from timestamptz,
   overdraft_limit billing.credit_amount not null default 0,
   over_capture_policy text not null default 'deny',
+  is_mirrored boolean not null default false,
   revision bigint not null default 0,
   created_at timestamptz not null default now(),
   constraint organizations_pkey primary key (organization_id),
@@ -44,6 +45,8 @@ comment on column billing.organizations.restricted_from is
 'First instant at which spending is refused for restricted_reason: a grace period ends without any job; null: no restriction.';
 comment on column billing.organizations.overdraft_limit is 'Credits that may be spent beyond what was granted; 0: none.';
 comment on column billing.organizations.over_capture_policy is 'What a capture above its hold does: deny, up_to_available or allow_debt.';
+comment on column billing.organizations.is_mirrored is
+'Whether another application keeps its members (sync_organization): then nobody invites, changes or removes them here.';
 comment on column billing.organizations.revision is
 'Counts changes of what a spend''s terms rest on: keys, limits, own prices. See billing_private.spend_terms.';
 comment on column billing.organizations.created_at is 'When it was created.';
@@ -146,6 +149,7 @@ create table billing.agent_keys (
   name text not null,
   department_id uuid,
   agent_types text[],
+  scopes text[] not null default '{check,consume,hold,read}',
   spend_limit billing.credit_amount,
   spend_window text not null default 'month',
   expires_at timestamptz,
@@ -158,6 +162,7 @@ create table billing.agent_keys (
   constraint agent_keys_name_length check (length(name) between 1 and 200),
   constraint agent_keys_spend_window_known check (spend_window in ('day', 'week', 'month', 'lifetime')),
   constraint agent_keys_agent_types_named check (agent_types is null or cardinality(agent_types) between 1 and 100),
+  constraint agent_keys_scopes_known check (cardinality(scopes) > 0 and scopes <@ '{check,consume,hold,read}'),
   constraint agent_keys_organization_fkey foreign key (organization_id) references billing.organizations (organization_id),
   constraint agent_keys_department_fkey foreign key (organization_id, department_id)
   references billing.departments (organization_id, id),
@@ -173,6 +178,8 @@ comment on column billing.agent_keys.root_key_id is
 comment on column billing.agent_keys.name is 'What people call the key.';
 comment on column billing.agent_keys.department_id is 'The department to which its spends are charged; null: bound to none.';
 comment on column billing.agent_keys.agent_types is 'The only agent types for which it may spend; null: all.';
+comment on column billing.agent_keys.scopes is
+'What it may be used for: check, consume, hold, read. Fixed for the life of the key; see billing_private.requested_scope().';
 comment on column billing.agent_keys.spend_limit is
 'Credits it may spend in each window, enforced by the credit_limits row of the key; null: no cap of its own.';
 comment on column billing.agent_keys.spend_window is 'The window of spend_limit in UTC: day, week, month or lifetime.';
@@ -223,6 +230,7 @@ create table billing.audit_log (
   constraint audit_log_pkey primary key (organization_id, id),
   constraint audit_log_actor_type_known check (actor_type in ('user', 'agent', 'service', 'platform_admin', 'system'))
 );
+create index audit_log_actor on billing.audit_log (actor_id, action, created_at);
 comment on table billing.audit_log is 'Who changed what, when and why, with the values before and after. Append-only.';
 comment on column billing.audit_log.organization_id is 'The tenant.';
 comment on column billing.audit_log.id is 'Number of the row, in the order of writing, over all organizations.';

@@ -6,14 +6,17 @@
 --
 -- Helpers on the way of a spend are plpgsql, whose plans a session keeps; a SQL function with a pinned search_path is planned at every call.
 
+-- Role billing_agent (20261123001410) counts as anon: both are somebody who has only what their agent credential gives.
 create function billing_private.caller_role()
 returns text
 language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  v_role constant text := coalesce(nullif(nullif(current_setting('role', true), 'none'), ''), session_user::text);
 begin
-  return coalesce(nullif(nullif(current_setting('role', true), 'none'), ''), session_user::text);
+  return case v_role when 'billing_agent' then 'anon' else v_role end;
 end
 $$;
 revoke all on function billing_private.caller_role() from public;
@@ -135,6 +138,21 @@ begin
 end
 $$;
 revoke all on function billing_private.require_role(uuid, text[]) from public;
+
+-- The same, under the organization's lock, which it takes: whoever lost the role while waiting is refused. The first look keeps strangers out of
+-- the queue. Raises 403 not_authorized, 404 not_found, 503 busy.
+create function billing_private.require_role_under_lock(p_organization_id uuid, p_roles text[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform billing_private.require_role(p_organization_id, p_roles);
+  perform billing_private.lock_organization(p_organization_id);
+  perform billing_private.require_role(p_organization_id, p_roles);
+end
+$$;
+revoke all on function billing_private.require_role_under_lock(uuid, text[]) from public;
 
 create function billing_private.require_service()
 returns void

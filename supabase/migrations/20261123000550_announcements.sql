@@ -18,7 +18,8 @@ $$;
 revoke all on function billing_private.announce(uuid, text, jsonb) from public;
 
 -- Announces a ledger entry at most once a second an organization (leading edge; clients read again 1.2 s after a message) and returns the
--- instant of the last announcement, which the entry carries on. The wall clock, not a test clock: this is about load, not about credits.
+-- instant of the last announcement, which the entry carries on. The wall clock, not a test clock: this is about load, not about credits. So is
+-- the rate of requests, which is looked at just as often: raises 429 rate_limited.
 create function billing_private.announce_ledger(p_organization_id uuid, p_sequence bigint, p_announced_at timestamptz)
 returns timestamptz
 language plpgsql
@@ -28,6 +29,7 @@ begin
   if p_announced_at > clock_timestamp() - interval '1 second' then
     return p_announced_at;
   end if;
+  perform billing_private.require_spend_rate(p_organization_id, p_sequence);
   if p_announced_at is null or p_announced_at < clock_timestamp() - interval '1 minute' then
     -- After a minute of silence: the job that folds usage finds the organization by this.
     insert into billing_private.credit_usage_active (organization_id) values (p_organization_id) on conflict (organization_id) do nothing;

@@ -60,6 +60,7 @@ begin
 end
 $$;
 revoke all on function billing_private.ledger_now(timestamptz) from public;
+grant execute on function billing_private.ledger_now(timestamptz) to authenticated, service_role;
 
 -- The same for an organization that is only named; null: the wall clock.
 create function billing_private.organization_now(p_organization_id uuid)
@@ -73,7 +74,6 @@ begin
 end
 $$;
 revoke all on function billing_private.organization_now(uuid) from public;
-grant execute on function billing_private.ledger_now(timestamptz) to authenticated, service_role;
 
 -- Waits for an organization's lock, in an orderly queue: each waiter first takes one of the organization's places. 503 busy (safe to retry:
 -- nothing has been written) when the lock was not had within 2 s, or at once when all places are taken, so that the callers of one organization

@@ -29,7 +29,51 @@ create type billing_private.spender as (
   ledger_number bigint
 );
 
--- Reads an agent key's organization and binding. 401 agent_key_invalid, the same for unknown, revoked, expired and truncated keys.
+-- What a call of an agent is for, from the function that PostgREST was asked for: it sets request.path itself. Null for a path that is not
+-- listed here, so that a function which nobody thought of is closed to every key that does not have all scopes.
+create function billing_private.requested_scope()
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case current_setting('request.path', true)
+    when '/rpc/consume_credits' then 'consume'
+    when '/rpc/consume_credits_batch' then 'consume'
+    when '/rpc/request_approval' then 'consume'
+    when '/rpc/check_credits' then 'check'
+    when '/rpc/hold_credits' then 'hold'
+    when '/rpc/extend_hold' then 'hold'
+    when '/rpc/capture_hold' then 'hold'
+    when '/rpc/release_hold' then 'hold'
+    when '/rpc/get_credit_balance' then 'read'
+    when '/rpc/explain_transaction' then 'read'
+    when '/rpc/describe_agent_key' then 'describe' -- a key may always ask what it is
+  end;
+end
+$$;
+revoke all on function billing_private.requested_scope() from public;
+
+-- The id of the agent key that the request presents, itself or by a token that stands for it; unverified.
+create function billing_private.presented_key_id()
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if current_setting('role') = 'billing_agent' then
+    return nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'agent_key_id';
+  end if;
+  return split_part(nullif(current_setting('request.headers', true), '')::jsonb ->> 'x-agent-key', '_', 3);
+end
+$$;
+revoke all on function billing_private.presented_key_id() from public;
+
+-- Reads an agent key's organization and binding. The key is the one given or, for role billing_agent, the one that the verified token names: its
+-- row is looked at in every statement, so a token ends with its key. 401 agent_key_invalid, the same for unknown, revoked, expired and truncated
+-- keys and for tokens that have expired, are switched off, or come beside a key. 403 not_authorized: a scope that key or token lack.
 create function billing_private.identify_agent(p_key text)
 returns billing.agent_keys
 language plpgsql
@@ -38,14 +82,38 @@ set search_path = ''
 as $$
 declare
   v_key billing.agent_keys;
+  v_claims jsonb;
+  v_scope text;
 begin
-  select k.* into v_key
-  from billing_private.agent_key_secrets as s
-  inner join billing.agent_keys as k on k.organization_id = s.organization_id and k.key_id = s.key_id
-  where s.key_id = split_part(p_key, '_', 3) and s.key_hash = sha256(convert_to(p_key, 'UTF8'))
-    and k.revoked_at is null and (k.expires_at is null or k.expires_at > billing_private.organization_now(k.organization_id));
-  if not found then
+  if current_setting('role') = 'billing_agent' then
+    v_claims := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+    select k.* into v_key
+    from billing_private.agent_key_secrets as s
+    inner join billing.agent_keys as k on k.organization_id = s.organization_id and k.key_id = s.key_id
+    where s.key_id = v_claims ->> 'agent_key_id'
+      and k.revoked_at is null and (k.expires_at is null or k.expires_at > billing_private.organization_now(k.organization_id))
+      and (v_claims ->> 'exp')::numeric > extract(epoch from clock_timestamp())
+      and nullif(current_setting('request.headers', true), '')::jsonb ->> 'x-agent-key' is null
+      and billing_private.setting('agent_tokens', 'off') = 'on';
+    if found then
+      v_key.scopes := array(
+        select e.scope from unnest(v_key.scopes) as e (scope) where coalesce(v_claims -> 'scopes' ? e.scope, false) order by e.scope);
+    end if;
+  else
+    select k.* into v_key
+    from billing_private.agent_key_secrets as s
+    inner join billing.agent_keys as k on k.organization_id = s.organization_id and k.key_id = s.key_id
+    where s.key_id = split_part(p_key, '_', 3) and s.key_hash = sha256(convert_to(p_key, 'UTF8'))
+      and k.revoked_at is null and (k.expires_at is null or k.expires_at > billing_private.organization_now(k.organization_id));
+  end if;
+  if v_key.key_id is null then
     perform billing_private.fail(401, 'agent_key_invalid');
+  end if;
+  if cardinality(v_key.scopes) < 4 then
+    v_scope := billing_private.requested_scope();
+    if v_scope is null or (v_scope <> 'describe' and v_scope <> all(v_key.scopes)) then
+      perform billing_private.fail(403, 'not_authorized');
+    end if;
   end if;
   return v_key;
 end
@@ -53,8 +121,8 @@ $$;
 revoke all on function billing_private.identify_agent(text) from public;
 
 -- Who is spending, in which organization and department. Raises 401 agent_key_invalid, 403 not_authorized (not a member, a foreign or unknown
--- organization or department, another department than the one the caller is bound to, an agent type outside the key's scope, a session that
--- may not spend), 422 invalid_argument when a member of several organizations names none.
+-- organization or department, another department than the one the caller is bound to, an agent type or a call outside the key's scopes, a
+-- session that may not spend), 422 invalid_argument when a member of several organizations names none.
 create function billing_private.identify_spender(p_organization_id uuid, p_department_id uuid, p_agent_type text)
 returns billing_private.spender
 language plpgsql
@@ -71,7 +139,7 @@ declare
 begin
   if v_role = 'anon' then
     v_key_text := nullif(current_setting('request.headers', true), '')::jsonb ->> 'x-agent-key';
-    if v_key_text is null then
+    if v_key_text is null and current_setting('role') <> 'billing_agent' then
       perform billing_private.fail(403, 'not_authorized');
     end if;
     v_key := billing_private.identify_agent(v_key_text);

@@ -46,7 +46,7 @@ comment on column billing_private.spend_terms.limit_ids is 'The limits that appl
 comment on column billing_private.spend_terms.limit_subjects is 'Their subjects, as receipts name them.';
 comment on column billing_private.spend_terms.limit_amounts is 'Their amounts, without what approvals add.';
 comment on column billing_private.spend_terms.has_run_limits is 'Whether the organization limits any run: then calls with a run are looked up anew.';
-comment on column billing_private.spend_terms.price_until is 'First instant, in the organization''s time, at which another price is in force; infinity: none is known.';
+comment on column billing_private.spend_terms.price_until is 'First instant, in the organization''s time, at which another price is in force or the key is over; infinity: none is known.';
 comment on column billing_private.spend_terms.valid_until is 'First instant, by the wall clock, at which it no longer holds.';
 
 -- Raises the revision of the organization whose terms a row changes. A price of everybody's forgets its action's terms instead; terms that are
@@ -120,7 +120,7 @@ begin
     billing_private.explain_price(p.price_ids, null, 0),
     l.ids, l.subjects, l.amounts,
     exists (select 1 from billing.credit_limits as r where r.organization_id = o.organization_id and r.subject_type = 'run'),
-    coalesce(p.changes_at, 'infinity'), least(clock_timestamp() + interval '1 minute', k.expires_at)
+    least(p.changes_at, k.expires_at, 'infinity'), clock_timestamp() + interval '1 minute'
   from billing.organizations as o
   left join billing.agent_keys as k on k.organization_id = o.organization_id and k.key_id = p_spender.presented_key_id
   cross join lateral (

@@ -194,6 +194,8 @@ declare
 begin
   if not billing_private.caller_is_platform_admin() then
     perform billing_private.require_service();
+  elsif coalesce(btrim(p_metadata ->> 'reason'), '') = '' then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "metadata.reason"}', 'a platform admin says why');
   end if;
   v_receipt := billing_private.grant_credits(
     p_organization_id, p_amount, p_source, p_source_reference, p_expires_at, p_effective_at, p_priority, p_department_id, p_agent_types,

@@ -292,6 +292,12 @@ begin
   set total_amount = (select sum((e.value ->> 'amount')::numeric) from jsonb_array_elements(p_grants) as e (value))
   where b.batch_key = p_batch_key
   returning * into v_batch;
+  perform billing_private.audit(g.organization_id, 'grant_credits_bulk', 'organization', g.organization_id::text, 'batch ' || p_batch_key, null,
+    jsonb_build_object('batch_key', p_batch_key, 'grants', g.grant_count, 'amount', g.amount))
+  from (
+    select (e.value ->> 'organization_id')::uuid as organization_id, count(*) as grant_count, sum((e.value ->> 'amount')::numeric) as amount
+    from jsonb_array_elements(p_grants) as e (value) group by 1
+  ) as g;
   return (p_batch_key, v_batch.grant_count, v_batch.total_amount, false)::billing.grant_batch;
 end
 $$;

@@ -82,7 +82,7 @@ comment on function billing.create_promotion_code(text, numeric, integer, timest
 
 -- Owner, admin, billing, or the service: redeems a code once for the organization. A second call is a replay. The organization's lock, then the
 -- code's row, which is counted up only while redemptions are left: exact under any number of callers. Raises 403 not_authorized, 404 not_found
--- (the same for unknown, ended and exhausted codes), 503 busy.
+-- (the same for unknown, ended and exhausted codes), 429 rate_limited (successes alone are counted), 503 busy.
 create function billing_private.redeem_promotion_code(p_code text, p_organization_id uuid)
 returns billing.grant_receipt
 language plpgsql
@@ -94,9 +94,10 @@ declare
   v_reference constant text := 'code:' || upper(coalesce(p_code, ''));
   v_amount numeric;
   v_expires_at timestamptz;
+  v_receipt billing.grant_receipt;
 begin
-  perform billing_private.require_role(p_organization_id, '{owner,admin,billing}');
-  perform billing_private.lock_organization(p_organization_id);
+  perform billing_private.require_request_rate('redeem_promotion_code');
+  perform billing_private.require_role_under_lock(p_organization_id, '{owner,admin,billing}');
   select g.amount into v_amount from billing_private.credit_grant_lots as g
   where g.organization_id = p_organization_id and g.source = 'promotion' and g.source_reference = v_reference;
   if v_amount is null then
@@ -114,9 +115,14 @@ begin
     select billing_private.ledger_now(o.test_clock) + v_code.credit_expiry into v_expires_at
     from billing.organizations as o where o.organization_id = p_organization_id;
   end if;
-  return billing_private.grant_credits(
+  v_receipt := billing_private.grant_credits(
     p_organization_id, v_amount, 'promotion', v_reference, v_expires_at, null, 100, null, null, 0, null,
     jsonb_build_object('code', upper(p_code)));
+  if not v_receipt.replayed then
+    perform billing_private.audit(p_organization_id, 'redeem_promotion_code', 'credit_grant', v_receipt.grant_id::text, null, null,
+      to_jsonb(v_receipt));
+  end if;
+  return v_receipt;
 end
 $$;
 revoke all on function billing_private.redeem_promotion_code(text, uuid) from public;

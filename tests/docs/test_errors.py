@@ -9,6 +9,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 _ROW = re.compile(r"^\| ([\d, ]+) \| (`[^|]+`) \|", re.MULTILINE)
 _SQL_REFUSAL = re.compile(r"\b(4\d\d|5\d\d), '([a-z]+(?:_[a-z]+)+|busy|conflict|hold_)'")
+#: fail_rate_limited() writes the body itself, for the header's sake.
+_SQL_BODY = re.compile(r"'code', 'PT(\d{3})', 'message', '([a-z_]+)'")
 _HOLD_ENDS = ("captured", "released", "expired")
 #: What decide_limits() answers; its callers raise it with 402.
 _LIMIT_DECISION = re.compile(
@@ -26,6 +28,7 @@ def test_the_table_of_errors_names_exactly_what_the_database_raises() -> None:
                 raised |= {(int(status), f"hold_{end}") for end in _HOLD_ENDS}
             else:
                 raised.add((int(status), slug))
+        raised |= {(int(status), slug) for status, slug in _SQL_BODY.findall(file.read_text())}
         for slugs in _LIMIT_DECISION.findall(file.read_text()):
             raised |= {(402, slug) for slug in slugs if slug}
     assert _documented("## The database", "## The workers") == raised

@@ -38,6 +38,10 @@ _PREPARATIONS = {
         from auth.users as u, billing.invite_member(%(acme)s, u.email, 'member') as i
         where u.id = %(stranger)s
     """,
+    "invitation": """
+        select i.invitation_id as id
+        from billing.invite_member(%(acme)s, 'waits@security.test', 'member') as i
+    """,
     "promotion_code": """
         select (billing.create_promotion_code('CODE-' || upper(md5(%(acme)s::text)), 5)).code as id
     """,

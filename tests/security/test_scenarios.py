@@ -62,6 +62,7 @@ def test_a_visitor_calls_every_function_in_vain(
             "promotion_code": "CODE",
             "asking_run": "none",
             "approval": str(cast.acme),
+            "invitation": str(cast.acme),
             "free_organization": str(cast.acme),
             "package": str(cast.acme),
             "event": "x",

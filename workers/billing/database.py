@@ -110,11 +110,14 @@ def refusal_of(body: Mapping[str, object]) -> DatabaseRefusalError | None:
     code = str(body.get("code") or "")
     if len(code) != 5 or not code.startswith("PT") or not code[2:].isdigit():
         return None
+    details = _details(body.get("details"))
+    retry_after = details.get("retry_after")
     return DatabaseRefusalError(
         str(body.get("hint") or ""),
-        details=_details(body.get("details")),
+        details=details,
         status=int(code[2:]),
         slug=str(body.get("message") or ""),
+        headers={} if retry_after is None else {"Retry-After": str(retry_after)},
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from typing import Any, cast
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 #: Never printed, whatever a log call passes.
 _SECRET_NAMES = frozenset(
@@ -21,6 +22,9 @@ _SECRET_NAMES = frozenset(
         "password",
         "client_secret",
         "x_agent_key",
+        "agent_key",
+        "access_token",
+        "invitation_token",
         "stripe_signature",
     }
 )
@@ -41,7 +45,8 @@ def configure() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _hide_secrets,
-            structlog.processors.dict_tracebacks,
+            # Where it broke, without the frames' variables: those hold keys and tokens.
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

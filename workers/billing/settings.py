@@ -58,6 +58,9 @@ class Settings(BaseSettings):
         stripe_twin_in_process: run the twin inside the worker, on DATABASE_URL (single-process set-ups).
         database_url: only used by the twin in process.
         frontend_url: where people come from and return to; redirects leave its origin never.
+        smtp_url: mail server, `smtps://user:password@host:465`, or `smtp://…:587` with STARTTLS.
+        mail_from: sender of mails, such as `Example <billing@example.com>`.
+        agent_token_signing_key: private ES256 key as a JWK; unset: agent keys are exchanged for no tokens.
         workers_allowed_origins: further origins whose pages may call the workers, separated by commas.
     """
 
@@ -77,6 +80,9 @@ class Settings(BaseSettings):
     stripe_twin_in_process: bool = False
     database_url: OptionalSecret = None
     frontend_url: Address
+    smtp_url: OptionalSecret = None
+    mail_from: OptionalText = None
+    agent_token_signing_key: OptionalSecret = None
     workers_allowed_origins: Annotated[str, BeforeValidator(lambda value: _strip(value) or "")] = ""
 
     @model_validator(mode="after")

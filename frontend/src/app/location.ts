@@ -8,6 +8,7 @@ export type Section = (typeof SECTIONS)[number];
 /** Where the address leads. */
 export type Place =
   | { readonly kind: "start" }
+  | { readonly kind: "invitation" }
   | {
       readonly kind: "checkout_return";
       readonly organizationId: string | null;
@@ -42,6 +43,7 @@ export function placeOf(path: string): Place {
       isSetup: query.get("setup") === "1",
     };
   }
+  if (url.pathname === "/invitation") return { kind: "invitation" };
   const match = ORGANIZATION_PATH.exec(url.pathname);
   if (match?.[1] === undefined) return { kind: "start" };
   return {

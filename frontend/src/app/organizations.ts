@@ -4,12 +4,13 @@ import type { SupabaseClient } from "@supabase/supabase-js";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { answerOf, billingSchema } from "../billing/client.js";
 
-const KEY = ["organizations"];
+/** Under which the list is kept. */
+export const ORGANIZATIONS_KEY = ["organizations"];
 
 /** Reads them, by name. */
 export function useOrganizations(client: SupabaseClient) {
   return useQuery({
-    queryKey: KEY,
+    queryKey: ORGANIZATIONS_KEY,
     queryFn: ({ signal }) =>
       answerOf(
         billingSchema(client)
@@ -32,7 +33,7 @@ export function useCreateOrganization(client: SupabaseClient) {
   return useMutation({
     mutationFn: (name: string) =>
       answerOf(billingSchema(client).rpc("create_organization", { name }).select("organization_id")),
-    onSuccess: () => queryClient.invalidateQueries({ queryKey: KEY }),
+    onSuccess: () => queryClient.invalidateQueries({ queryKey: ORGANIZATIONS_KEY }),
   });
 }
 

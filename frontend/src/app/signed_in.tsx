@@ -6,6 +6,7 @@ import { type ReactNode, useEffect, useMemo, useState } from "react";
 import { BillingProvider, CheckoutReturn, createQueryClient } from "../billing/index.js";
 import type { AppConfig } from "./config.js";
 import { Header } from "./header.js";
+import { Invitation } from "./invitation.js";
 import { navigate, organizationPath, type Place, placeOf, usePath } from "./location.js";
 import { texts } from "./messages.js";
 import { NewOrganization } from "./new_organization.js";
@@ -67,7 +68,9 @@ function Organizations(props: SignedInProps): ReactNode {
         onSignOut={() => void props.client.auth.signOut()}
       />
       <main id="content" className="mx-auto max-w-6xl px-4 py-6">
-        {current === undefined ? (
+        {place.kind === "invitation" ? (
+          <Invitation client={props.client} email={props.email} />
+        ) : current === undefined ? (
           <NoOrganization client={props.client} organizations={organizations.data} />
         ) : (
           <Organization key={current.organization_id} {...props} place={place} organization={current} />
@@ -81,7 +84,7 @@ function currentOrganization(
   place: Place,
   organizations: readonly OrganizationRow[],
 ): OrganizationRow | undefined {
-  const named = place.kind === "start" ? null : place.organizationId;
+  const named = place.kind === "start" || place.kind === "invitation" ? null : place.organizationId;
   if (named === null) return preferredOrganization(organizations);
   return organizations.find((row) => row.organization_id === named);
 }

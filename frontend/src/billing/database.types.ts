@@ -33,14 +33,14 @@ isOneToOne: false
                   ]
                 },"agent_keys": {
                   Row: {
-                    "agent_types": (string)[] | null,"created_at": string,"created_by": string | null,"department_id": string | null,"expires_at": string | null,"key_id": string,"last_used_at": string | null,"name": string,"organization_id": string,"revoked_at": string | null,"root_key_id": string,"spend_limit": number | null,"spend_window": string
+                    "agent_types": (string)[] | null,"created_at": string,"created_by": string | null,"department_id": string | null,"expires_at": string | null,"key_id": string,"last_used_at": string | null,"name": string,"organization_id": string,"revoked_at": string | null,"root_key_id": string,"scopes": (string)[],"spend_limit": number | null,"spend_window": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "agent_types"?: (string)[] | null,"created_at"?: string,"created_by"?: string | null,"department_id"?: string | null,"expires_at"?: string | null,"key_id": string,"last_used_at"?: string | null,"name": string,"organization_id": string,"revoked_at"?: string | null,"root_key_id": string,"spend_limit"?: number | null,"spend_window"?: string
+                    "agent_types"?: (string)[] | null,"created_at"?: string,"created_by"?: string | null,"department_id"?: string | null,"expires_at"?: string | null,"key_id": string,"last_used_at"?: string | null,"name": string,"organization_id": string,"revoked_at"?: string | null,"root_key_id": string,"scopes"?: (string)[],"spend_limit"?: number | null,"spend_window"?: string
                   }
                   Update: {
-                    "agent_types"?: (string)[] | null,"created_at"?: string,"created_by"?: string | null,"department_id"?: string | null,"expires_at"?: string | null,"key_id"?: string,"last_used_at"?: string | null,"name"?: string,"organization_id"?: string,"revoked_at"?: string | null,"root_key_id"?: string,"spend_limit"?: number | null,"spend_window"?: string
+                    "agent_types"?: (string)[] | null,"created_at"?: string,"created_by"?: string | null,"department_id"?: string | null,"expires_at"?: string | null,"key_id"?: string,"last_used_at"?: string | null,"name"?: string,"organization_id"?: string,"revoked_at"?: string | null,"root_key_id"?: string,"scopes"?: (string)[],"spend_limit"?: number | null,"spend_window"?: string
                   }
                   Relationships: [
                     {
@@ -521,14 +521,14 @@ isOneToOne: false
                   ]
                 },"organizations": {
                   Row: {
-                    "created_at": string,"id": string,"ledger_number": number,"name": string,"organization_id": string,"over_capture_policy": string,"overdraft_limit": number,"restricted_from": string | null,"restricted_reason": string | null,"revision": number,"test_clock": string | null
+                    "created_at": string,"id": string,"is_mirrored": boolean,"ledger_number": number,"name": string,"organization_id": string,"over_capture_policy": string,"overdraft_limit": number,"restricted_from": string | null,"restricted_reason": string | null,"revision": number,"test_clock": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "created_at"?: string,"id"?: never,"ledger_number"?: number,"name": string,"organization_id"?: string,"over_capture_policy"?: string,"overdraft_limit"?: number,"restricted_from"?: string | null,"restricted_reason"?: string | null,"revision"?: number,"test_clock"?: string | null
+                    "created_at"?: string,"id"?: never,"is_mirrored"?: boolean,"ledger_number"?: number,"name": string,"organization_id"?: string,"over_capture_policy"?: string,"overdraft_limit"?: number,"restricted_from"?: string | null,"restricted_reason"?: string | null,"revision"?: number,"test_clock"?: string | null
                   }
                   Update: {
-                    "created_at"?: string,"id"?: never,"ledger_number"?: number,"name"?: string,"organization_id"?: string,"over_capture_policy"?: string,"overdraft_limit"?: number,"restricted_from"?: string | null,"restricted_reason"?: string | null,"revision"?: number,"test_clock"?: string | null
+                    "created_at"?: string,"id"?: never,"is_mirrored"?: boolean,"ledger_number"?: number,"name"?: string,"organization_id"?: string,"over_capture_policy"?: string,"overdraft_limit"?: number,"restricted_from"?: string | null,"restricted_reason"?: string | null,"revision"?: number,"test_clock"?: string | null
                   }
                   Relationships: [
                     
@@ -789,6 +789,7 @@ isOneToOne: false
 { Args: { "organization_id": string,"to": string }; Returns: {
               "created_at": string,
 "id": string,
+"is_mirrored": boolean,
 "ledger_number": number,
 "name": string,
 "organization_id": string,
@@ -898,7 +899,7 @@ isOneToOne: false
         isSetofReturn: true
       } },
 "create_agent_key":
-{ Args: { "agent_types"?: (string)[],"department_id"?: string,"expires_at"?: string,"name": string,"organization_id": string,"spend_limit"?: number,"spend_window"?: string }; Returns: Database["billing"]['CompositeTypes']["created_agent_key"]
+{ Args: { "agent_types"?: (string)[],"department_id"?: string,"expires_at"?: string,"name": string,"organization_id": string,"reason"?: string,"scopes"?: (string)[],"spend_limit"?: number,"spend_window"?: string }; Returns: Database["billing"]['CompositeTypes']["created_agent_key"]
                           SetofOptions: {
         from: "*"
         to: "created_agent_key"
@@ -906,7 +907,7 @@ isOneToOne: false
         isSetofReturn: false
       } },
 "create_department":
-{ Args: { "name": string,"organization_id": string }; Returns: {
+{ Args: { "name": string,"organization_id": string,"reason"?: string }; Returns: {
               "archived_at": string | null,
 "created_at": string,
 "id": string,
@@ -923,6 +924,7 @@ isOneToOne: false
 { Args: { "name": string,"owner_user_id"?: string }; Returns: {
               "created_at": string,
 "id": string,
+"is_mirrored": boolean,
 "ledger_number": number,
 "name": string,
 "organization_id": string,
@@ -944,6 +946,14 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "promotion_code"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"describe_agent_key":
+{ Args: Record<PropertyKey, never>; Returns: Database["billing"]['CompositeTypes']["agent_key_facts"]
+                          SetofOptions: {
+        from: "*"
+        to: "agent_key_facts"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -1109,7 +1119,7 @@ isOneToOne: false
         isSetofReturn: false
       } },
 "invite_member":
-{ Args: { "department_id"?: string,"email": string,"organization_id": string,"role": string }; Returns: Database["billing"]['CompositeTypes']["created_invitation"]
+{ Args: { "department_id"?: string,"email": string,"organization_id": string,"reason"?: string,"role": string }; Returns: Database["billing"]['CompositeTypes']["created_invitation"]
                           SetofOptions: {
         from: "*"
         to: "created_invitation"
@@ -1117,7 +1127,7 @@ isOneToOne: false
         isSetofReturn: false
       } },
 "leave_organization":
-{ Args: { "organization_id": string }; Returns: {
+{ Args: { "organization_id": string,"reason"?: string }; Returns: {
               "created_at": string,
 "department_id": string | null,
 "organization_id": string,
@@ -1326,7 +1336,7 @@ isOneToOne: false
         isSetofReturn: false
       } },
 "remove_member":
-{ Args: { "organization_id": string,"user_id": string }; Returns: {
+{ Args: { "organization_id": string,"reason"?: string,"user_id": string }; Returns: {
               "created_at": string,
 "department_id": string | null,
 "organization_id": string,
@@ -1406,7 +1416,7 @@ isOneToOne: false
         isSetofReturn: false
       } },
 "revoke_agent_key":
-{ Args: { "key_id": string }; Returns: {
+{ Args: { "key_id": string,"reason"?: string }; Returns: {
               "agent_types": (string)[] | null,
 "created_at": string,
 "created_by": string | null,
@@ -1418,6 +1428,7 @@ isOneToOne: false
 "organization_id": string,
 "revoked_at": string | null,
 "root_key_id": string,
+"scopes": (string)[],
 "spend_limit": number | null,
 "spend_window": string
             }
@@ -1427,8 +1438,27 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"revoke_invitation":
+{ Args: { "invitation_id": string,"reason"?: string }; Returns: {
+              "accepted_at": string | null,
+"created_at": string,
+"department_id": string | null,
+"email": string,
+"expires_at": string,
+"id": string,
+"invited_by": string | null,
+"organization_id": string,
+"revoked_at": string | null,
+"role": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "invitations"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "rotate_agent_key":
-{ Args: { "key_id": string,"overlap"?: string }; Returns: Database["billing"]['CompositeTypes']["created_agent_key"]
+{ Args: { "key_id": string,"overlap"?: string,"reason"?: string }; Returns: Database["billing"]['CompositeTypes']["created_agent_key"]
                           SetofOptions: {
         from: "*"
         to: "created_agent_key"
@@ -1509,7 +1539,7 @@ isOneToOne: false
         isSetofReturn: false
       } },
 "set_member_role":
-{ Args: { "department_id"?: string,"organization_id": string,"role": string,"user_id": string }; Returns: {
+{ Args: { "department_id"?: string,"organization_id": string,"reason"?: string,"role": string,"user_id": string }; Returns: {
               "created_at": string,
 "department_id": string | null,
 "organization_id": string,
@@ -1519,6 +1549,14 @@ isOneToOne: false
                           SetofOptions: {
         from: "*"
         to: "organization_members"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"set_request_limit":
+{ Args: { "name": string,"organization_id"?: string,"per"?: string,"reason"?: string,"requests": number }; Returns: Database["billing"]['CompositeTypes']["request_limit"]
+                          SetofOptions: {
+        from: "*"
+        to: "request_limit"
         isOneToOne: true
         isSetofReturn: false
       } },
@@ -1589,6 +1627,27 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"sync_organization":
+{ Args: { "members": Json,"name": string,"organization_id": string,"reason"?: string }; Returns: {
+              "created_at": string,
+"id": string,
+"is_mirrored": boolean,
+"ledger_number": number,
+"name": string,
+"organization_id": string,
+"over_capture_policy": string,
+"overdraft_limit": number,
+"restricted_from": string | null,
+"restricted_reason": string | null,
+"revision": number,
+"test_clock": string | null
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "organizations"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "sync_subscription":
 { Args: { "facts": Json }; Returns: {
               "anchor_at": string | null,
@@ -1637,6 +1696,20 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"transfer_ownership":
+{ Args: { "organization_id": string,"reason"?: string,"user_id": string }; Returns: {
+              "created_at": string,
+"department_id": string | null,
+"organization_id": string,
+"role": string,
+"user_id": string
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "organization_members"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "verify_ledger":
 { Args: { "organization_id"?: string }; Returns: Database["billing"]['CompositeTypes']["ledger_violation"][]
                           SetofOptions: {
@@ -1658,7 +1731,9 @@ isOneToOne: false
             [_ in never]: never
           }
           CompositeTypes: {
-            "auto_topup_call": {
+            "agent_key_facts": {
+                        "key_id": string | null,"organization_id": string | null,"name": string | null,"department_id": string | null,"agent_types": (string)[] | null,"scopes": (string)[] | null,"spend_limit": number | null,"spend_window": string | null,"expires_at": string | null
+                      },"auto_topup_call": {
                         "step": string | null,"organization_id": string | null,"attempt_id": string | null,"amount": number | null,"currency": string | null,"credits": string | null,"stripe_customer_id": string | null,"stripe_payment_method_id": string | null,"stripe_payment_intent_id": string | null,"must_look_up": boolean | null,"recorded_at": string | null
                       },"catalogue_entry": {
                         "subject_type": string | null,"subject_id": string | null,"key": string | null,"name": string | null,"description": string | null,"is_active": boolean | null,"unit_amount": number | null,"currency": string | null,"billing_interval": string | null,"stripe_product_id": string | null,"stripe_price_id": string | null
@@ -1667,7 +1742,7 @@ isOneToOne: false
                       },"checkout_preparation": {
                         "organization_id": string | null,"checkout_session_id": string | null,"is_reused": boolean | null,"status": string | null,"attempts": number | null,"stripe_session_id": string | null,"mode": string | null,"name": string | null,"description": string | null,"unit_amount": number | null,"currency": string | null,"billing_interval": string | null,"stripe_price_id": string | null,"plan_id": string | null,"trial_days": number | null,"superseded_session_ids": (string)[] | null,"ui_mode": string | null,"success_url": string | null,"cancel_url": string | null,"customer": Database["billing"]['CompositeTypes']["customer_claim"] | null
                       },"created_agent_key": {
-                        "key_id": string | null,"key": string | null,"organization_id": string | null,"name": string | null,"department_id": string | null,"agent_types": (string)[] | null,"spend_limit": number | null,"spend_window": string | null,"expires_at": string | null
+                        "key_id": string | null,"key": string | null,"organization_id": string | null,"name": string | null,"department_id": string | null,"agent_types": (string)[] | null,"spend_limit": number | null,"spend_window": string | null,"expires_at": string | null,"scopes": (string)[] | null
                       },"created_invitation": {
                         "invitation_id": string | null,"organization_id": string | null,"email": string | null,"role": string | null,"department_id": string | null,"expires_at": string | null,"token": string | null
                       },"credit_balance": {
@@ -1700,6 +1775,8 @@ isOneToOne: false
                         "organization_id": string | null,"kind": string | null,"changed": number | null
                       },"reconciliation_run": {
                         "run_id": string | null,"is_comparison": boolean | null
+                      },"request_limit": {
+                        "name": string | null,"organization_id": string | null,"requests": number | null,"per": string | null
                       },"stripe_event_outcome": {
                         "event_id": string | null,"status": string | null,"is_duplicate": boolean | null,"attempts": number | null,"organization_id": string | null,"error": string | null
                       },"stripe_event_summary": {

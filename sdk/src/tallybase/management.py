@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 from urllib.parse import urlencode
@@ -16,6 +16,7 @@ from tallybase.client import Credits
 from tallybase.errors import ConfigurationError
 from tallybase.models import Approval
 
+Scope = Literal["check", "consume", "hold", "read"]
 SpendWindow = Literal["day", "week", "month", "lifetime"]
 ApprovalStatus = Literal["pending", "approved", "rejected"]
 
@@ -25,7 +26,8 @@ LEDGER_COLUMNS = (
     "agent_type,action,run_id,agent_key_id,idempotency_key,reason"
 )
 _KEY_COLUMNS = (
-    "key_id,name,department_id,agent_types,spend_limit,spend_window,expires_at,revoked_at,created_at"
+    "key_id,name,department_id,agent_types,scopes,spend_limit,spend_window,expires_at,revoked_at,last_used_at,"
+    "created_at"
 )
 
 
@@ -40,17 +42,21 @@ class AgentKey(_Row):
         key_id: names the key; part of it.
         department_id: the department that it is bound to, or None.
         agent_types: the agent types that it may act as, or None for all.
+        scopes: what it may be used for.
         spend_limit: most credits in each window, or None.
+        last_used_at: when it last spent, to the minute, or None.
     """
 
     key_id: str
     name: str
     department_id: UUID | None = None
     agent_types: tuple[str, ...] | None = None
+    scopes: tuple[str, ...] = ()
     spend_limit: Decimal | None = None
     spend_window: SpendWindow = "month"
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
     created_at: datetime | None = None
 
 
@@ -115,6 +121,8 @@ class Management:
         expires_at: datetime | None = None,
         spend_limit: Number | None = None,
         spend_window: SpendWindow = "month",
+        scopes: Sequence[Scope] | None = None,
+        reason: str | None = None,
     ) -> CreatedAgentKey:
         """Make an agent key. It is not repeated when the answer is lost: look for the key and revoke it then.
 
@@ -125,6 +133,8 @@ class Management:
             expires_at: from when on it is refused, with a zone.
             spend_limit: most credits in each window; None: no cap.
             spend_window: what the cap counts.
+            scopes: it may be used for these alone; None: for everything an agent may.
+            reason: for the audit log.
 
         Raises:
             NotAuthorized: the caller is not owner or admin.
@@ -137,18 +147,47 @@ class Management:
             "expires_at": expires_at,
             "spend_limit": None if spend_limit is None else require_number("spend_limit", spend_limit),
             "spend_window": spend_window,
+            "scopes": None if scopes is None else list(scopes),
+            "reason": reason,
         }
         arguments |= {argument: value for argument, value in optional.items() if value is not None}
         call = Call("create_agent_key", arguments, CreatedAgentKey.model_validate, replayable=False)
         return self._client.perform(call)
 
-    def revoke_agent_key(self, key_id: str) -> AgentKey:
+    def rotate_agent_key(
+        self, key_id: str, overlap: timedelta = timedelta(days=1), reason: str | None = None
+    ) -> CreatedAgentKey:
+        """Make a successor with the same rights, cap and end. Not repeated when the answer is lost.
+
+        Args:
+            key_id: the key that ends.
+            overlap: how long it goes on working, at most 90 days.
+            reason: for the audit log.
+
+        Raises:
+            NotAuthorized: no such key in an organization of the caller's.
+            Conflict: it is revoked, or has expired.
+        """
+        arguments: dict[str, object] = {"key_id": key_id, "overlap": f"{overlap.total_seconds()} seconds"}
+        if reason is not None:
+            arguments["reason"] = reason
+        call = Call("rotate_agent_key", arguments, CreatedAgentKey.model_validate, replayable=False)
+        return self._client.perform(call)
+
+    def revoke_agent_key(self, key_id: str, reason: str | None = None) -> AgentKey:
         """Revoke a key: from the answer on, every call with it is refused.
+
+        Args:
+            key_id: names the key.
+            reason: for the audit log.
 
         Raises:
             NotAuthorized: no such key in an organization of the caller's.
         """
-        return self._client.perform(Call("revoke_agent_key", {"key_id": key_id}, AgentKey.model_validate))
+        arguments: dict[str, object] = {"key_id": key_id}
+        if reason is not None:
+            arguments["reason"] = reason
+        return self._client.perform(Call("revoke_agent_key", arguments, AgentKey.model_validate))
 
     def agent_keys(self) -> list[AgentKey]:
         """Return the organization's keys, newest first, the revoked included."""

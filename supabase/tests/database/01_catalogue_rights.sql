@@ -1,7 +1,7 @@
 -- Who may touch what, read from the catalogue: nothing is granted beyond what the design says, whatever the platform's defaults.
 
 begin;
-select tests.story(22);
+select tests.story(23);
 
 create temporary view relations as
 select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relacl, c.relrowsecurity, c.relispartition, c.reloptions,
@@ -103,8 +103,13 @@ select is_empty(
 
 -- Functions -------------------------------------------------------------------------------------------
 
-select is_empty($$select full_name from routine_grants where grantee not in ('anon', 'authenticated', 'service_role')$$,
+select is_empty($$select full_name from routine_grants where grantee not in ('anon', 'authenticated', 'service_role', 'billing_agent')$$,
   'no function is open to PUBLIC');
+
+select set_eq(
+  $$select full_name from routine_grants where grantee = 'billing_agent' and schema = 'billing'$$,
+  $$select full_name from routine_grants where grantee = 'anon' and schema = 'billing'$$,
+  'a token in place of an agent key may call what a key may, and nothing else');
 
 select is_empty($$select full_name from routines where schema = 'billing' and is_definer$$,
   'every exposed function runs with the rights of its caller');
@@ -141,6 +146,7 @@ select set_eq(
     left join pg_roles as g on g.oid = a.grantee
     where n.nspname in ('billing', 'billing_private') and g.rolname is distinct from 'postgres'$$,
   $$values ('billing', 'anon', 'USAGE'), ('billing', 'authenticated', 'USAGE'), ('billing', 'service_role', 'USAGE'),
+    ('billing', 'billing_agent', 'USAGE'), ('billing_private', 'billing_agent', 'USAGE'),
     ('billing_private', 'anon', 'USAGE'), ('billing_private', 'authenticated', 'USAGE'), ('billing_private', 'service_role', 'USAGE')$$,
   'the schemas may be used, and nothing created in them');
 

@@ -1,7 +1,7 @@
 -- Acme is given credits: once per reference, spent in the one burn-down order, never where they do not belong.
 
 begin;
-select tests.story(44);
+select tests.story(45);
 select tests.cast();
 
 -- Who grants ------------------------------------------------------------------------------------------------
@@ -21,6 +21,7 @@ select throws_ok($$select billing.grant_credits(tests.id('Acme'), 1000, 'promoti
 select tests.reset();
 insert into billing_private.platform_admins (user_id) values (tests.id('Sam'));
 select tests.as_user('Sam');
+select throws_ok($$select billing.grant_credits(tests.id('Acme'), 1, 'adjustment', 'by Sam')$$, 'PT422', 'invalid_argument', 'a platform admin says why');
 select is((billing.grant_credits(tests.id('Acme'), 1, 'adjustment', 'by Sam', metadata => '{"reason": "sorry"}')).amount, 1::numeric, 'a platform admin may');
 select tests.reset();
 select results_eq(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, cast
 
@@ -15,7 +15,7 @@ from tallybase.cli import approvals, ledgers, operations, plans, twin
 from tallybase.cli.output import AsJson, console, print_json, print_table, reported
 from tallybase.client import Credits
 from tallybase.errors import plain
-from tallybase.management import AgentKey, LedgerEntry, Management, SpendWindow
+from tallybase.management import AgentKey, CreatedAgentKey, LedgerEntry, Management, Scope, SpendWindow
 from tallybase.models import Balance
 
 app = typer.Typer(
@@ -126,11 +126,16 @@ def create_key(
     expires_at: Annotated[datetime | None, typer.Option(help="From when on it is refused (UTC).")] = None,
     spend_limit: Annotated[str | None, typer.Option(help="Most credits in each window.")] = None,
     spend_window: Annotated[str, typer.Option(help="day, week, month or lifetime.")] = "month",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="check, consume, hold or read; repeatable. All, if none.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an agent key. It is shown this once. For owners, admins and services."""
     if spend_window not in ("day", "week", "month", "lifetime"):
         raise typer.BadParameter("day, week, month or lifetime", param_hint="--spend-window")
+    if not set(scope or ()) <= {"check", "consume", "hold", "read"}:
+        raise typer.BadParameter("check, consume, hold or read", param_hint="--scope")
     with reported(), Credits.from_env() as credits:
         created = Management(credits).create_agent_key(
             name,
@@ -139,7 +144,24 @@ def create_key(
             expires_at=None if expires_at is None else expires_at.replace(tzinfo=UTC),
             spend_limit=_credits(spend_limit),
             spend_window=cast(SpendWindow, spend_window),
+            scopes=cast(list[Scope], scope) or None,
         )
+    _show_new_key(created, as_json=as_json)
+
+
+@key_app.command("rotate")
+def rotate_key(
+    key_id: Annotated[str, typer.Argument(help="The 16 characters after tb_<environment>_.")],
+    overlap_hours: Annotated[float, typer.Option(help="How long the old key goes on working.")] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """Make a successor of a key, with the same rights. It is shown this once."""
+    with reported(), Credits.from_env() as credits:
+        created = Management(credits).rotate_agent_key(key_id, timedelta(hours=overlap_hours))
+    _show_new_key(created, as_json=as_json)
+
+
+def _show_new_key(created: CreatedAgentKey, *, as_json: bool) -> None:
     if as_json:
         print_json(created)
         return

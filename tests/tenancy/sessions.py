@@ -1,0 +1,90 @@
+"""Database sessions that speak as somebody, for interleavings that are written down step by step."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+Refusal = tuple[str, str]
+
+
+class Session:
+    """One transaction of one person, statement by statement.
+
+    Args:
+        database_url: connection of the role `postgres`.
+        user_id: who speaks, as PostgREST would set it up.
+    """
+
+    def __init__(self, database_url: str, user_id: UUID) -> None:
+        self._connection = psycopg.connect(database_url, row_factory=dict_row)
+        self._connection.execute("select set_config('role', 'authenticated', true)")
+        claims = json.dumps({"sub": str(user_id), "role": "authenticated", "is_anonymous": False})
+        self._connection.execute("select set_config('request.jwt.claims', %s, true)", (claims,))
+        self.pid = self._connection.info.backend_pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def call(self, statement: str, *arguments: object) -> Refusal | None:
+        """Run a statement; the transaction stays open.
+
+        Returns:
+            SQLSTATE and message of a refusal, None when it succeeded.
+        """
+        try:
+            self._connection.execute(statement.encode(), arguments)
+        except psycopg.Error as error:
+            return str(error.sqlstate), str(error.diag.message_primary)
+        return None
+
+    def commit(self) -> None:
+        """End the transaction."""
+        self._connection.commit()
+
+
+class Waiting:
+    """A call in a thread of its own that is seen to wait for a lock before the story goes on."""
+
+    def __init__(
+        self,
+        database: psycopg.Connection[dict[str, Any]],
+        session: Session,
+        statement: str,
+        *arguments: object,
+    ) -> None:
+        self._outcome: list[Refusal | None] = []
+
+        def run() -> None:
+            self._outcome.append(session.call(statement, *arguments))
+
+        self._thread = threading.Thread(target=run)
+        self._thread.start()
+        query = "select wait_event_type = 'Lock' as waits from pg_stat_activity where pid = %s"
+        while self._thread.is_alive():
+            row = database.execute(query, (session.pid,)).fetchone()
+            if row is not None and row["waits"]:
+                return
+        raise AssertionError(f"it did not wait: {self._outcome}")
+
+    def outcome(self) -> Refusal | None:
+        """Wait for the call's end."""
+        self._thread.join()
+        return self._outcome[0]
+
+
+@contextmanager
+def two_sessions(database_url: str, first: UUID, second: UUID) -> Iterator[tuple[Session, Session]]:
+    """Open a session for each of two people."""
+    with Session(database_url, first) as one, Session(database_url, second) as other:
+        yield one, other
