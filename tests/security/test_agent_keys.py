@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
+from postgrest.exceptions import APIError
 
-from tests.conftest import StackUnderTest
+from supabase import Client
+from tests.conftest import Organization, StackUnderTest
 from tests.security.cast import Cast, make_cast
 from tests.security.catalogue import Database, money_digest
 from tests.security.conftest import CallersOf
@@ -203,3 +206,23 @@ def test_the_secret_of_a_key_is_nowhere_to_be_read(
     query = "select count(*) as n from billing_private.agent_key_secrets as s where s::text like %s"
     row = owner_session.execute(query, (f"%{secret}%",)).fetchone()
     assert row == {"n": 0}
+
+
+def test_a_key_ends_by_its_organizations_clock_although_it_spent_just_now(
+    stack: StackUnderTest, new_organization: Callable[..., Organization], as_agent: Callable[[str], Client]
+) -> None:
+    organization = new_organization()
+    named = {"organization_id": str(organization.organization_id)}
+    organization.service.rpc("advance_test_clock", {**named, "to": "2031-01-01T00:00:00Z"}).execute()
+    organization.grant(10)
+    key: Any = organization.owner.client.rpc(
+        "create_agent_key", {**named, "name": "For a day", "expires_at": "2031-01-02T00:00:00Z"}
+    ).execute()
+    agent = as_agent(key.data["key"])
+    spend = {"agent_type": "TestAgent", "action": "test", "amount": 1}
+    for _ in range(2):  # the second one by the terms that the first one left
+        agent.rpc("consume_credits", spend).execute()
+    organization.service.rpc("advance_test_clock", {**named, "to": "2031-01-02T00:00:00Z"}).execute()
+    with pytest.raises(APIError) as refused:
+        agent.rpc("consume_credits", spend).execute()
+    assert refused.value.message == "agent_key_invalid"
