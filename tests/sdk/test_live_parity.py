@@ -82,7 +82,7 @@ def test_a_key_is_charged_once_whatever_is_left(client: Credits) -> None:
     assert client.balance().available == 0
 
 
-@pytest.mark.parametrize("change", [{"amount": 2}, {"action": "other"}, {"quantities": {"call": 1}}])
+@pytest.mark.parametrize("change", [{"amount": 2}, {"action": "other"}, {"quantities": {"call": 2}}])
 def test_a_key_belongs_to_one_spend(client: Credits, change: dict[str, Any]) -> None:
     spend: dict[str, Any] = {"action": "test", "amount": 1, "idempotency_key": "k"}
     first = client.consume("TestAgent", **spend)
@@ -90,6 +90,16 @@ def test_a_key_belongs_to_one_spend(client: Credits, change: dict[str, Any]) -> 
         client.consume("TestAgent", **(spend | change))
     assert caught.value.transaction_id == str(first.transaction_id)
     assert client.balance().available == 99
+
+
+@pytest.mark.parametrize("quantities", [{"call": 1}, {"call": Decimal("1.0")}, {}])
+def test_the_implied_call_said_aloud_is_the_same_spend(
+    client: Credits, quantities: dict[str, Decimal | int]
+) -> None:
+    first = client.consume("TestAgent", "test", amount=7, idempotency_key="k")
+    again = client.consume("TestAgent", "test", amount=7, quantities=quantities, idempotency_key="k")
+    assert again.replayed
+    assert again.transaction_id == first.transaction_id
 
 
 def test_a_refusal_is_not_remembered(client: Credits) -> None:

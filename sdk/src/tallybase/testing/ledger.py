@@ -176,7 +176,7 @@ class FakeLedger:
         key = text("idempotency_key", arguments, required=False) or None
         run_id = text("run_id", arguments, required=False) or None
         metadata = validated_metadata(arguments.get("metadata"))
-        quantities = self._prices.validated_quantities(arguments.get("quantities"))
+        quantities = self._prices.requested_quantities(arguments.get("quantities"))
         requested = self._prices.validated_request(arguments.get("amount"))
         known = next(
             (spend for spend in self.spends if key is not None and spend.idempotency_key == key), None
@@ -226,7 +226,7 @@ class FakeLedger:
         key = text("idempotency_key", arguments, required=False) or None
         text("run_id", arguments, required=False)
         validated_metadata(arguments.get("metadata"))
-        quantities = self._prices.validated_quantities(arguments.get("quantities"))
+        quantities = self._prices.requested_quantities(arguments.get("quantities"))
         requested = self._prices.validated_request(arguments.get("amount"))
         known = next((hold for hold in self.holds if key is not None and hold.idempotency_key == key), None)
         if known is not None:

@@ -100,6 +100,12 @@ class PriceList:
             return {metric: quantity for metric, quantity in value.items() if metric != "call"}
         return value
 
+    @classmethod
+    def requested_quantities(cls, value: object) -> Mapping[str, Number]:
+        """As `validated_quantities`, for a spend or a hold: one call alone is the same as nothing said."""
+        quantities = cls.validated_quantities(value)
+        return {} if quantities == {"call": 1} else quantities
+
     @staticmethod
     def validated_request(value: object) -> Number | None:
         """Return the amount that the caller names, whatever its size; the price decides whether it fits."""
