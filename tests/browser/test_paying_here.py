@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from playwright.sync_api import FrameLocator, expect
+from playwright.sync_api import FrameLocator, Route, expect
 
 from tests.browser.accessibility import sideways_overflow, violations
 from tests.browser.conftest import Complaints, Look, Owner
@@ -149,6 +150,80 @@ def test_a_card_kept_at_one_purchase_pays_the_next_with_a_click(new_owner: Calla
     expect(site.outcome).to_contain_text("500 credits were added", timeout=SLOW_MS)
     site.page.get_by_role("button", name="Back to billing").click()
     expect(site.available).to_have_text("1,000")
+
+
+def test_a_promotion_code_takes_its_part_off_and_can_be_taken_off_again(
+    new_owner: Callable[..., Owner], stack: StackUnderTest, complaints: Complaints
+) -> None:
+    word = f"HALF{secrets.token_hex(4)}".upper()
+    v1 = Deliveries(stack).client.v1
+    coupon = v1.coupons.create({"percent_off": 50, "duration": "once"})
+    v1.promotion_codes.create({"code": word, "promotion": {"type": "coupon", "coupon": coupon.id}})
+    owner = new_owner()
+    page = owner.site.page
+    form = PaymentForm.open(owner.site)
+    page.get_by_text("Add a promotion code").click()
+
+    def use(code: str) -> None:
+        page.get_by_label("Promotion code", exact=True).fill(code)
+        page.get_by_role("button", name="Apply").click()
+
+    use("NONSENSE")
+    expect(page.get_by_text("This code is invalid.")).to_be_visible(timeout=SLOW_MS)
+    complaints.texts.clear()
+    use(word.lower())
+    expect(page.get_by_role("button", name="Pay $5.00")).to_be_visible(timeout=SLOW_MS)
+    owner.site.shoot("01-half-off")
+    page.get_by_role("button", name="Remove code").click()
+    expect(page.get_by_role("button", name="Pay $10.00")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_text("Add a promotion code").click()
+    use(word)
+    expect(page.get_by_role("button", name="Pay $5.00")).to_be_visible(timeout=SLOW_MS)
+    form.enter(CARD_PAYS)
+    form.pay()
+    expect(owner.site.outcome).to_contain_text("500 credits were added", timeout=SLOW_MS)
+    rows = owner.organization.service.table("payments").select("amount")
+    mine = rows.eq("organization_id", str(owner.organization.organization_id)).execute().data
+    assert mine == [{"amount": 500}]
+
+
+def test_where_tax_depends_on_the_place_it_is_asked_for_before_anything_is_paid(
+    new_owner: Callable[..., Owner], stack: StackUnderTest
+) -> None:
+    """Our worker asks for tax only where it is switched on; here the page gets a session that does."""
+    v1 = Deliveries(stack).client.v1
+    pack = {"currency": "usd", "unit_amount": 1000, "product_data": {"name": PACK}}
+    params: Any = {
+        "mode": "payment",
+        "ui_mode": "elements",
+        "return_url": "https://example.com/",
+        "customer_email": "owner@acme.test",
+        "automatic_tax": {"enabled": True},
+        "line_items": [{"quantity": 1, "price_data": pack}],
+    }
+    session = v1.checkout.sessions.create(params)
+    answer = {"session_id": session.id, "client_secret": session.client_secret}
+    site = new_owner().site
+    site.page.route("**/workers/v1/create_checkout_session", lambda route: fulfil(route, answer))
+    PaymentForm.open(site)
+    pay = site.page.get_by_role("button", name=re.compile(r"^Pay \$"))
+    expect(pay).to_be_disabled()
+
+    site.page.get_by_label("Country (two letters)").fill("IE")
+    site.page.get_by_label("Postal code").fill("D02")
+    site.page.get_by_label("Postal code").blur()
+
+    expect(pay).to_be_enabled(timeout=SLOW_MS)
+    expect(pay).not_to_have_text("Pay $10.00")
+    expect(site.page.get_by_text(re.compile(r"^Includes \$[\d.]+ tax$"))).to_be_visible()
+    assert violations(site.page) == []
+    site.shoot("01-tax")
+
+
+def fulfil(route: Route, answer: object) -> None:
+    """Answer a call of the page's in the worker's place."""
+    headers = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
+    route.fulfill(status=200, json=answer, headers=headers)
 
 
 def test_back_to_the_packs_buys_nothing_and_the_hosted_page_stays_the_default(

@@ -14,6 +14,7 @@ import { Button } from "../ui/button.js";
 import { Card } from "../ui/card.js";
 import { Notice, Skeleton } from "../ui/feedback.js";
 import { CheckoutReturn } from "./checkout_return.js";
+import { BillingPlace, PromotionCode } from "./payment_extras.js";
 import { useStripeAppearance } from "./stripe_appearance.js";
 
 const FORM_LINES = 5;
@@ -108,14 +109,25 @@ function Form({ pack, onClose, onPaid }: Omit<CheckoutProps, "clientSecret" | "l
   };
   return (
     <form className="space-y-4" aria-busy={isPaying} onSubmit={(event) => void pay(event)}>
-      <dl className="flex items-baseline justify-between gap-4 border-b pb-3 text-sm">
+      <dl className="flex flex-wrap items-baseline justify-between gap-x-4 border-b pb-3 text-sm">
         <dt>{pack.name}</dt>
         <dd className="text-lg font-semibold tabular-nums">{price}</dd>
+        {(checkout?.total.taxExclusive.minorUnitsAmount ?? 0) > 0 ? (
+          <dd className="basis-full text-right text-xs text-muted-foreground">
+            {texts.tax(checkout?.total.taxExclusive.amount ?? "")}
+          </dd>
+        ) : null}
       </dl>
       {problem === null ? null : (
         <Notice tone="danger" isAlert title={texts.failedTitle}>
           {problem} {texts.retryNote}
         </Notice>
+      )}
+      {checkout === null ? null : (
+        <>
+          <PromotionCode checkout={checkout} />
+          <BillingPlace checkout={checkout} />
+        </>
       )}
       {isReady ? null : <Skeleton lines={FORM_LINES} label={messages.states.loading} />}
       <div className={isReady ? "" : "h-0 overflow-hidden"}>
@@ -126,7 +138,7 @@ function Form({ pack, onClose, onPaid }: Omit<CheckoutProps, "clientSecret" | "l
           type="submit"
           variant="primary"
           className="min-w-40 flex-1"
-          disabled={checkout === null || !isReady || isPaying}
+          disabled={checkout === null || checkout.tax.status !== "ready" || !isReady || isPaying}
         >
           {isPaying ? texts.paying : texts.pay(price)}
         </Button>
