@@ -168,7 +168,7 @@ def refusal(values: dict[str, Any], kind: type) -> str | None:
 
 def test_what_stripe_takes_and_the_twin_lacks_is_refused_and_not_ignored(shop: Shop) -> None:
     for more in (
-        {"tax_id_collection": {"enabled": True}},
+        {"tax_id_collection": {"enabled": True, "required": "if_supported"}},
         {"payment_intent_data": {"capture_method": "manual"}},
     ):
         with pytest.raises(stripe.InvalidRequestError) as refusal:
@@ -177,6 +177,15 @@ def test_what_stripe_takes_and_the_twin_lacks_is_refused_and_not_ignored(shop: S
     with pytest.raises(stripe.InvalidRequestError) as refusal:
         shop.session(consent_collection={"terms_of_service": "required"})
     assert (refusal.value.code, refusal.value.param) == ("twin_not_supported", "consent_collection")
+
+
+def test_tax_ids_may_be_asked_for_and_need_not_be_given(shop: Shop) -> None:
+    collection = shop.session(tax_id_collection={"enabled": True}).tax_id_collection
+    assert collection
+    assert (collection.enabled, collection.required) == (True, "never")
+    untouched = shop.session().tax_id_collection
+    assert untouched
+    assert not untouched.enabled
 
 
 def test_a_call_with_another_call_s_parameters_turns_the_oracle_red() -> None:

@@ -137,9 +137,11 @@ def _check_creation(unit: UnitOfWork, params: Parameters) -> None:
         raise missing_parameter("mode")
     _check_mode(params, mode)
     _check_addresses(params)
-    for name in ("tax_id_collection", "phone_number_collection"):
-        if (params.get(name) or {}).get("enabled"):
-            raise not_supported(name, f"{name}[enabled]")
+    if (params.get("phone_number_collection") or {}).get("enabled"):
+        raise not_supported("phone_number_collection", "phone_number_collection[enabled]")
+    # Tax ids may be asked for, since no customer has to give one; its page has no field for them.
+    if (params.get("tax_id_collection") or {}).get("required", "never") != "never":
+        raise not_supported("tax ids that must be given", "tax_id_collection[required]")
     _check_customer(unit, params)
     only(params.get("payment_intent_data") or {}, _INTENT_DATA, "payment_intent_data")
     if (params.get("payment_intent_data") or {}).get("capture_method") == "manual":

@@ -68,7 +68,7 @@ def session_shape(unit: UnitOfWork, params: Parameters, currency: str | None) ->
         "redirect_on_completion": None if is_hosted else params.get("redirect_on_completion", "always"),
         "shipping_options": [],
         "status": "open",
-        "tax_id_collection": {"enabled": False, "required": "never"},
+        "tax_id_collection": {"enabled": False, "required": "never", **params.get("tax_id_collection", {})},
         "total_details": zero if takes_money else None,
         "ui_mode": ui_mode,
         "url": f"{unit.settings.public_url}/c/pay/{session_id}" if is_hosted else None,
