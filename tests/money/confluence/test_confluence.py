@@ -37,7 +37,7 @@ ORDERS = int(os.environ.get("TALLYBASE_CONFLUENCE_ORDERS", "20"))
 ROUNDS = int(os.environ.get("TALLYBASE_CONFLUENCE_ROUNDS", "1"))
 SEED = int(os.environ.get("TALLYBASE_CONFLUENCE_SEED", "2027"))
 # One after the other: two stories that crash on purpose would each wait for the other's tables.
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(120 + 2 * ORDERS)]
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(600 + 2 * ORDERS)]
 
 #: Orders that are told on one stage: it keeps the product's tables to itself.
 _ORDERS_A_STAGE = 100
