@@ -234,7 +234,7 @@ revoke all on function billing_private.book_plan_lot(
 ) from public;
 
 -- Gives back what would have rolled over into the period of p_next, had we heard in time that it was paid (p_paid_at) before its predecessor's grace
--- had ended: of each grant that ran out of grace, the smaller of its cap and what expired of it unused and was not reversed since. As a grant of its
+-- had ended: of each grant that ran out of grace (or of an end that was called off), the smaller of its cap and what expired of it unused and was not reversed since. As a grant of its
 -- own, because what has expired has expired. Under the lock, after settle().
 create function billing_private.roll_over_late(
   p_tail billing.credit_transactions, p_next billing_private.credit_grant_lots, p_paid_at timestamptz, p_at timestamptz
@@ -250,8 +250,8 @@ begin
   for v_lot in
     select g.* from billing_private.credit_grant_lots as g
     where g.organization_id = p_tail.organization_id and g.subscription_id = p_next.subscription_id
-      and g.period_ends_at = p_next.period_start and g.expires_at = g.grace_ends_at and g.closed_reason = 'expired'
-      and g.rollover_cap > 0 and g.grace_ends_at >= p_paid_at and g.expires_at <= p_at
+      and g.period_ends_at = p_next.period_start and g.expires_at between g.period_ends_at and g.grace_ends_at
+      and g.closed_reason = 'expired' and g.rollover_cap > 0 and g.grace_ends_at >= p_paid_at and g.expires_at <= p_at
     order by g.priority, g.burn_by, g.effective_at, g.id
   loop
     v_lot.held := 0;

@@ -241,8 +241,8 @@ revoke all on function billing_private.put_reinstated_grant(billing_private.cred
 
 -- Reverses p_amount less of a grant. The debt is undone first; what of it other grants have repaid since comes back as a grant of its own,
 -- without end, like the debt part of a refunded consumption. Then the parts, last taken first, each to the grant that it was taken from; where
--- that has ended meanwhile, to a grant of its own that lives as long as the old one had left. At last what had ended unused, for which nothing
--- was taken and nothing comes back. Under the lock, after settle().
+-- that has ended meanwhile, to a grant of its own that lives as long as the old one had left: to its period's end, or, when it was taken after that, to
+-- the end of the grace. At last what had ended unused, for which nothing was taken and nothing comes back. Under the lock, after settle().
 create function billing_private.reinstate(
   p_tail billing.credit_transactions, p_state billing_private.grant_reversals, p_amount numeric, p_reason text, p_now timestamptz
 )
@@ -276,7 +276,11 @@ begin
       v_ids := v_ids || v_grant.id;
     else
       v_ids := v_ids || billing_private.put_reinstated_grant(v_grant, v_give, p_now,
-        case when v_grant.burn_by = 'infinity' then 'infinity' else p_now + (v_grant.burn_by - p_state.part_taken_at[v_last]) end);
+        case
+          when v_grant.burn_by = 'infinity' then 'infinity'
+          when v_grant.burn_by > p_state.part_taken_at[v_last] then p_now + (v_grant.burn_by - p_state.part_taken_at[v_last])
+          else p_now + greatest(v_grant.grace_ends_at - p_state.part_taken_at[v_last], interval '0')
+        end);
     end if;
     v_amounts := v_amounts || v_give;
     v_left := v_left - v_give;

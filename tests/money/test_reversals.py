@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -235,6 +236,32 @@ def test_a_credit_note_takes_back_what_it_refunds_and_nothing_for_what_it_credit
     notes.create({"invoice": str(invoice.id), "amount": share, "refund_amount": share})
     pro.settle()
     assert pro.balance == 1500
+    pro.books.assert_sound()
+
+
+def test_what_was_taken_in_the_grace_and_comes_back_after_the_renewal_lives_as_long_as_the_grace_had_left(
+    pro: Subscriber,
+) -> None:
+    """Its own period is over when it is taken: what it had left is not counted from there."""
+    charge = newest_plan_charge(pro)
+    twin = f"{pro.deliveries.stack.stripe_twin_url}/_twin"
+    pro.decline_from_now_on()
+    pro.renew()
+    dispute = httpx.post(f"{twin}/charges/{charge}/dispute", json={}).raise_for_status().json()
+    pro.deliveries.await_quiet(charge)
+    assert pro.balance == 0
+    (invoice,) = pro.stripe.v1.invoices.list({"customer": pro.customer_id, "status": "open"}).data
+    pro.stripe.v1.invoices.pay(str(invoice.id), {"payment_method": "pm_card_visa"})
+    pro.settle()
+    assert pro.balance == 3000
+
+    httpx.post(f"{twin}/disputes/{dispute['id']}/win", json={}).raise_for_status()
+    pro.deliveries.await_quiet(charge)
+
+    assert pro.balance == 3000 + 3000
+    pro.books.assert_sound()
+    pro.advance(pro.now + timedelta(days=3))
+    assert pro.balance == 3000
     pro.books.assert_sound()
 
 

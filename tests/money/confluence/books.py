@@ -15,8 +15,10 @@ _REFERENCE = "case when source not in ('rollover', 'refund') then source_referen
 _QUERIES = {
     "balance": "select balance::text, held::text, debt::text, available::text, is_blocked, restricted_reason "
     "from billing.credit_balances where organization_id = %(organization)s",
-    "grants": f"select source, {_REFERENCE}, amount::text, remaining::text, expires_at::text, priority "
-    "from billing.credit_grants where organization_id = %(organization)s order by 1, 2, 3, 5",
+    # When a grant ended of which nothing is left is nobody's business any more.
+    "grants": f"select source, {_REFERENCE}, amount::text, remaining::text, priority, "
+    "case when remaining > 0 then expires_at end::text as expires_at "
+    "from billing.credit_grants where organization_id = %(organization)s order by 1, 2, 3, 4, 5, 6",
     # What was taken back and given again meanwhile, because somebody read early, nets out.
     "movements": "select case when t.kind in ('clawback', 'reinstate') then 'reversal' else t.kind end, "
     f"source, {_REFERENCE}, sum(m.amount)::text as amount "

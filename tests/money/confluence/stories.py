@@ -116,6 +116,52 @@ def a_cancellation_with_an_open_invoice(customer: Customer) -> None:
     customer.cancel()
 
 
+def a_renewal_that_is_refunded_by_halves(customer: Customer) -> None:
+    customer.subscribe(STARTER)
+    customer.renew()
+    customer.renew()
+    charge = customer.charge_id()
+    customer.control(f"/charges/{charge}/refund", {"amount": 950})
+    customer.wait(DAY)
+    customer.control(f"/charges/{charge}/refund", {})
+
+
+def an_upgrade_that_is_refunded(customer: Customer) -> None:
+    customer.subscribe(STARTER)
+    customer.renew()
+    customer.wait(10 * DAY)
+    customer.change_plan(PRO)
+    customer.control(f"/charges/{customer.charge_id()}/refund", {})
+
+
+def a_disputed_renewal_that_is_won(customer: Customer) -> None:
+    customer.subscribe(PRO)
+    customer.renew()
+    customer.control(f"/charges/{customer.charge_id()}/dispute", {"reason": "subscription_canceled"})
+    customer.wait(DAY)
+    customer.control(f"/disputes/{customer.dispute_id()}/win", {})
+
+
+def a_cancellation_that_is_undone_and_then_made(customer: Customer) -> None:
+    customer.subscribe(STARTER)
+    customer.renew()
+    customer.change(cancel_at_period_end=True)
+    customer.wait(DAY)
+    customer.change(cancel_at_period_end=False)
+    customer.renew()
+    customer.change(cancel_at_period_end=True)
+    customer.renew()
+
+
+def a_pause_of_collection(customer: Customer) -> None:
+    customer.subscribe(STARTER)
+    customer.renew()
+    customer.change(pause_collection={"behavior": "void"})
+    customer.renew()
+    customer.change(pause_collection="")
+    customer.renew()
+
+
 STORIES: dict[str, Story] = {
     story.__name__: story
     for story in (
@@ -134,5 +180,10 @@ STORIES: dict[str, Story] = {
         an_automatic_topup_that_the_bank_wants_confirmed,
         past_due_and_recovery,
         a_cancellation_with_an_open_invoice,
+        a_renewal_that_is_refunded_by_halves,
+        an_upgrade_that_is_refunded,
+        a_disputed_renewal_that_is_won,
+        a_cancellation_that_is_undone_and_then_made,
+        a_pause_of_collection,
     )
 }
