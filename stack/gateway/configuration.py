@@ -34,16 +34,18 @@ def write_config(settings: StackSettings) -> Path:
 def page_policy(settings: StackSettings) -> str:
     """Return the Content-Security-Policy of the page: what docs/how-to/page-headers.md shows, filled in.
 
-    Stripe's own hosts are those that Stripe.js needs; the twin's host is where the local checkout is framed.
+    Stripe's own hosts are those that Stripe.js needs; from the twin's come its stand-in for Stripe.js and
+    its frames.
     """
     socket = settings.gateway_url.replace("http", "ws", 1)
     directives = {
         "default-src": "'none'",
-        "script-src": "'self' https://js.stripe.com",
+        "script-src": f"'self' https://js.stripe.com {settings.stripe_twin_url}",
         "style-src": "'self' 'unsafe-inline'",
         "img-src": "'self' data: https://*.stripe.com",
         "font-src": "'self'",
-        "connect-src": f"'self' {settings.gateway_url} {socket} {settings.workers_url} https://api.stripe.com",
+        "connect-src": f"'self' {settings.gateway_url} {socket} {settings.workers_url} https://api.stripe.com"
+        f" {settings.stripe_twin_url}",
         "frame-src": f"https://js.stripe.com https://hooks.stripe.com {settings.stripe_twin_url}",
         "form-action": "'self'",
         "base-uri": "'none'",

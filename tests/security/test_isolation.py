@@ -180,6 +180,7 @@ def _same(cast: Cast) -> Cast:
         "promotion_code": "NONE",
         "asking_run": "none",
         "approval": str(cast.acme),
+        "invitation": str(cast.acme),
         "free_organization": str(cast.acme),
         "package": str(cast.acme),
         "event": "none",

@@ -23,12 +23,10 @@ MATRIX = Matrix.load()
 #: What changes something without an organization's lock, and why that is right.
 UNLOCKED = {
     "create_organization": "nobody knows the new organization before the commit",
-    "create_department": "one row under a unique name; nothing is read to decide it",
     "accept_invitation": "one UPDATE takes the invitation; the membership is inserted under its key",
     "set_agent_action_cost": "an exclusion constraint decides between two prices",
     "create_promotion_code": "a code belongs to no organization",
     "set_subscription_plan": "a plan belongs to no organization; its row is locked",
-    "create_agent_key": "nobody can present the new key before the commit",
     "open_customer": "the row of customer_claims is locked",
     "record_customer": "the row of customer_claims is locked",
     "renew_failed_customer_claim": "the row of customer_claims is locked",

@@ -25,7 +25,8 @@ def test_the_page_comes_with_its_security_headers(path: str, stack: StackUnderTe
     answer = httpx.get(stack.frontend_url + path, timeout=30)
     policy = _policy(answer.headers["Content-Security-Policy"])
     assert policy["default-src"] == {"'none'"}
-    assert policy["script-src"] == {"'self'", "https://js.stripe.com"}, "no inline script, no eval"
+    scripts = {"'self'", "https://js.stripe.com", stack.stripe_twin_url}
+    assert policy["script-src"] == scripts, "no inline script, no eval"
     assert policy["frame-src"] == {"https://js.stripe.com", "https://hooks.stripe.com", stack.stripe_twin_url}
     assert {stack.supabase_url, stack.supabase_url.replace("http", "ws", 1), stack.workers_url} <= policy[
         "connect-src"
@@ -54,7 +55,8 @@ def test_the_documented_headers_are_those_that_the_gateway_sends(stack: StackUnd
         name: {ours.get(source, source) for source in sources}
         for name, sources in _policy(documented["Content-Security-Policy"]).items()
     }
-    shown["frame-src"].add(stack.stripe_twin_url)
+    for directive in ("script-src", "connect-src", "frame-src"):
+        shown[directive].add(stack.stripe_twin_url)
     assert _policy(sent["Content-Security-Policy"]) == shown
 
 
