@@ -40,7 +40,8 @@ begin
   returning * into v_invitation;
   insert into billing_private.invitation_tokens (token_hash, organization_id, invitation_id)
   values (sha256(convert_to(v_token, 'UTF8')), p_organization_id, v_invitation.id);
-  perform billing_private.audit(p_organization_id, 'invite_member', 'invitation', v_invitation.id::text, null, null, to_jsonb(v_invitation));
+  perform billing_private.audit(p_organization_id, 'invite_member', 'invitation', v_invitation.id::text, null, null,
+    to_jsonb(v_invitation) - 'email'); -- an address is personal, and the log is for ever
   return (v_invitation.id, p_organization_id, v_invitation.email, p_role, p_department_id, v_invitation.expires_at, v_token)
     ::billing.created_invitation;
 end

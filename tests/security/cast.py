@@ -172,7 +172,7 @@ def _spend(database: Database, cast: Cast, organization: UUID) -> None:
 
 def speak(database: Database, cast: Cast, name: str) -> None:
     """Go on as a person or the agent, as PostgREST would put it; '' is the schema's owner again."""
-    role = {"": "none", "agent": "anon", "service": "service_role"}.get(name, "authenticated")
+    role = {"": "none", "agent": "anon", "anon": "anon", "service": "service_role"}.get(name, "authenticated")
     claims = Jsonb({"sub": str(cast.users[name]), "role": role}) if name in cast.users else ""
     headers = Jsonb({"x-agent-key": cast.agent_key}) if name == "agent" else ""
     database.execute("select set_config('request.jwt.claims', %s::text, true)", (claims,))
