@@ -138,7 +138,7 @@ def test_a_member_reads_though_the_services_functions_are_closed(
     cast = make_cast(owner_session)
     member = callers_of(cast)["member"]
     rows = member.get("credit_balances?select=balance,available").body
-    assert rows == [{"balance": Decimal("996.000000"), "available": Decimal("991.000000")}]
+    assert rows == [{"balance": Decimal("995.000000"), "available": Decimal("985.000000")}]
     for function in functions(owner_session):
         if function.roles == {"service_role"}:
             answer = member.call(function.name, dict.fromkeys(function.arguments))
