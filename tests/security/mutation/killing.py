@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -85,10 +86,19 @@ def over_http(mutant: Mutant, calls: CallGraph) -> str:
     """
     names = [mutant.subject, *calls.exposed_callers(mutant.subject)[:_NEAREST]]
     whole = [file for file in _FILES if file.name not in _OTHERWISE]
-    for file in files_that_mention(names, whole)[:_NEAREST_FILES]:
+    chosen = files_that_mention(names, whole)
+    if mutant.kind == "lock":
+        chosen.sort(key=lambda file: "concurrency" not in file.name)
+    for file in chosen[:_NEAREST_FILES]:
         if noticed := _run(str(file.relative_to(REPOSITORY))):
             return noticed
     return ""
+
+
+@functools.cache
+def fails_anyway(file: str) -> bool:
+    """Tell whether tests fail without any mutant too, as on a machine too busy for their patience."""
+    return bool(_run(file))
 
 
 def _run(file: str) -> str:
