@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: up, down, status, logs, env, reset, destroy, types, dev, lock."""
+"""The commands behind the Makefile: up, down, status, logs, env, reset, destroy, rotate, types, dev, lock."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, cast, get_args
 
 import psutil
 import typer
 from rich.console import Console
 
-from stack import migrations, postgres
+from stack import keys, migrations, postgres
 from stack.environment import load_dotenv, public_environment
 from stack.install import VENV, npm_environment
 from stack.report import print_logs, print_status, print_welcome
@@ -143,6 +143,18 @@ def destroy() -> None:
     for name in ("keys.json", "signing_key.json", "migrations.applied", "postgres.bootstrapped"):
         (settings.state_dir / name).unlink(missing_ok=True)
     console.print("The instance's data is deleted.")
+
+
+@app.command()
+def rotate(name: Annotated[str, typer.Argument(help=", ".join(get_args(keys.Rotatable)))]) -> None:
+    """Replace one of this instance's secrets, as after a leak; takes effect with the next `up`."""
+    settings = _settings()
+    if name not in get_args(keys.Rotatable):
+        _fail(f"{name} is none of {', '.join(get_args(keys.Rotatable))}")
+    if _running(settings) is not None:
+        _fail("The stack is running: `make down` first.")
+    keys.rotate(settings.state_dir / "keys.json", cast("keys.Rotatable", name))
+    console.print(f"{name} is new; `make up` starts with it.")
 
 
 @app.command()

@@ -11,6 +11,7 @@ import os
 import secrets
 import time
 from pathlib import Path
+from typing import Literal
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,6 +23,9 @@ ROLE_TOKEN_LIFETIME_SECONDS = 10 * 365 * 24 * 3600
 #: Database roles that log in with a password of their own. `postgres` has the well-known one of
 #: `supabase start`, because people type it; the others are random.
 LOGIN_ROLES = ("supabase_admin", "supabase_auth_admin", "supabase_realtime_admin", "authenticator")
+
+#: The secrets that can be replaced alone; passwords of the database's roles live in the database too.
+Rotatable = Literal["signing_key", "publishable_key", "secret_key", "role_token_secret", "webhook_secret"]
 
 
 class Keys(BaseModel):
@@ -79,12 +83,28 @@ def load_or_create(path: Path) -> Keys:
         return Keys.model_validate_json(path.read_text())
     keys = _generate()
     path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, keys)
+    return keys
+
+
+def _write(path: Path, keys: Keys) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(keys.model_dump_json(indent=2))
     temporary.replace(path)
-    return keys
+
+
+def rotate(path: Path, name: Rotatable) -> None:
+    """Replace one secret of a stopped instance; what it signed or opened before is worth nothing afterwards.
+
+    Args:
+        path: the key file.
+        name: which secret.
+    """
+    fresh = _generate()
+    kept = load_or_create(path)
+    _write(path, kept.model_copy(update={name: getattr(fresh, name)}))
 
 
 def write_signing_key(keys: Keys, path: Path) -> None:

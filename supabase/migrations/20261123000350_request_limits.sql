@@ -34,7 +34,7 @@ comment on column billing_private.request_limits.per is 'in so long.';
 comment on column billing_private.request_limits.updated_at is 'When it was last set.';
 
 insert into billing_private.request_limits (name, requests, per) values
-('spend_by_agent_key', 3000, '1 second'),
+('spend_by_agent_key', 10000, '1 second'),
 ('spend_by_member', 1000, '1 second'),
 ('create_organization', 20, '1 hour'),
 ('invite_member', 100, '1 hour'),

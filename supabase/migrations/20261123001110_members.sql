@@ -61,7 +61,7 @@ begin
     returning * into v_after;
     if found then
       perform billing_private.audit(p_organization_id, 'revoke_invitation', 'invitation', v_invitation.id::text,
-        'its ground is gone with a change of membership', to_jsonb(v_invitation), to_jsonb(v_after));
+        'its ground is gone with a change of membership', to_jsonb(v_invitation) - 'email', to_jsonb(v_after) - 'email');
     end if;
   end loop;
 end

@@ -43,7 +43,8 @@ begin
   returning * into v_invitation;
   insert into billing_private.invitation_tokens (token_hash, organization_id, invitation_id)
   values (sha256(convert_to(v_token, 'UTF8')), p_organization_id, v_invitation.id);
-  perform billing_private.audit(p_organization_id, 'invite_member', 'invitation', v_invitation.id::text, p_reason, null, to_jsonb(v_invitation));
+  perform billing_private.audit(p_organization_id, 'invite_member', 'invitation', v_invitation.id::text, p_reason, null,
+    to_jsonb(v_invitation) - 'email'); -- an address is personal, and the log is for ever
   return (v_invitation.id, p_organization_id, v_invitation.email, p_role, p_department_id, v_invitation.expires_at, v_token)
     ::billing.created_invitation;
 end
@@ -106,7 +107,7 @@ begin
   returning * into v_after;
   if found then
     perform billing_private.audit(v_before.organization_id, 'revoke_invitation', 'invitation', p_invitation_id::text, p_reason,
-      to_jsonb(v_before), to_jsonb(v_after));
+      to_jsonb(v_before) - 'email', to_jsonb(v_after) - 'email');
     return v_after;
   end if;
   select i.* into v_after from billing.invitations as i

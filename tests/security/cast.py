@@ -121,7 +121,6 @@ def _settle_acme(database: Database, cast: Cast) -> None:
                 "values (%s, %s, %s, %s)",
                 (acme, users[name], role, bound),
             )
-    database.execute("select billing.remove_member(%s, %s)", (acme, users["former_member"]))
     cast.ids["agent_type"] = f"Agent-{secrets.token_hex(6)}"
     database.execute(
         "select billing.set_agent_action_cost(%s, 'do', 0, 'call', true)", (cast.ids["agent_type"],)
@@ -151,6 +150,7 @@ def _spend(database: Database, cast: Cast, organization: UUID) -> None:
             ("department_member", department),
             ("admin", department),
             ("agent", None),
+            ("former_member", None),
         ]
     for speaker, charged in speakers:
         speak(database, cast, speaker)
@@ -167,12 +167,18 @@ def _spend(database: Database, cast: Cast, organization: UUID) -> None:
     speak(database, cast, "agent" if organization == cast.acme else "stranger")
     hold = "select (billing.hold_credits(%s, 'do', amount => 5, organization_id => %s)).hold_id"
     cast.ids[f"{prefix}hold"] = str(_one(database, hold, cast.ids["agent_type"], organization))
+    if organization == cast.acme:
+        # They leave rows of their own behind, which are theirs no more.
+        speak(database, cast, "former_member")
+        _one(database, hold, cast.ids["agent_type"], organization)
     speak(database, cast, "")
+    if organization == cast.acme:
+        database.execute("select billing.remove_member(%s, %s)", (organization, cast.users["former_member"]))
 
 
 def speak(database: Database, cast: Cast, name: str) -> None:
     """Go on as a person or the agent, as PostgREST would put it; '' is the schema's owner again."""
-    role = {"": "none", "agent": "anon", "service": "service_role"}.get(name, "authenticated")
+    role = {"": "none", "agent": "anon", "anon": "anon", "service": "service_role"}.get(name, "authenticated")
     claims = Jsonb({"sub": str(cast.users[name]), "role": role}) if name in cast.users else ""
     headers = Jsonb({"x-agent-key": cast.agent_key}) if name == "agent" else ""
     database.execute("select set_config('request.jwt.claims', %s::text, true)", (claims,))
@@ -194,7 +200,9 @@ def _furnish(database: Database, cast: Cast, organization: UUID) -> None:
         "n": cast.ids[f"{prefix}nonce"],
         "checkout": cast.ids[f"{prefix}checkout"],
         "owner": cast.users["owner" if is_acme else "stranger"],
-        "askers": [cast.users[name] for name in (("member", "admin") if is_acme else ("stranger",))],
+        "askers": [
+            cast.users[name] for name in (("member", "admin", "former_member") if is_acme else ("stranger",))
+        ],
     }
     for statement in _FURNITURE.split(";\n"):
         if statement.strip():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -22,11 +22,13 @@ class Answer:
         status: HTTP status.
         text: the body as it came.
         count: what Content-Range says there is in all, where it was asked for.
+        headers: of the answer, but for the date.
     """
 
     status: int
     text: str
     count: str = ""
+    headers: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def body(self) -> Any:
@@ -88,7 +90,8 @@ class Caller:
         content = body if isinstance(body, str | bytes | None) else json.dumps(body, cls=_Encoder)
         response = self._client.request(method, f"/{path}", content=content, headers=every)
         count = response.headers.get("content-range", "").partition("/")[2]
-        return Answer(response.status_code, response.text, count)
+        answered = {name: value for name, value in response.headers.items() if name != "date"}
+        return Answer(response.status_code, response.text, count, answered)
 
     def get(self, path: str, **headers: str) -> Answer:
         """GET a table or view with a PostgREST query."""

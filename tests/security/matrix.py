@@ -50,6 +50,8 @@ class FunctionRule(BaseModel):
         allowed: for whom it succeeds.
         denied: the slug for all others whose role may execute it.
         answers: exceptions: principal → slug.
+        platform_admin: whether it succeeds for a platform admin who is no member.
+        in_person: it only reads, and is refused to applications and anonymous sessions all the same.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,6 +61,8 @@ class FunctionRule(BaseModel):
     allowed: tuple[str, ...]
     denied: str = "not_authorized"
     answers: dict[str, str] = {}
+    platform_admin: bool = False
+    in_person: bool = False
 
     def expected(self, principal: str, function: Function) -> str:
         """Return the slug (or SQLSTATE) that refuses a principal; '' when the call succeeds."""

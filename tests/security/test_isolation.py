@@ -126,7 +126,7 @@ def test_embedding_one_resource_in_another_shows_nothing_foreign(
     assert embedded > 20, "the catalogue has foreign keys, so some embeddings must work"
 
 
-def _with_foreign_ids(arguments: Any, names: dict[str, str]) -> Any:
+def with_foreign_ids(arguments: Any, names: dict[str, str]) -> Any:
     text = json.dumps(arguments)
     for own, other in names.items():
         text = text.replace("{" + own + "}", other)
@@ -136,34 +136,44 @@ def _with_foreign_ids(arguments: Any, names: dict[str, str]) -> Any:
 FOREIGN_NAMES = ("acme", "department", "hold", "grant", "transaction", "key_id", "checkout", "member")
 
 
-def _foreign_names(name: str) -> list[str]:
+def foreign_names(name: str) -> list[str]:
     """The ids in a function's rightful call for which Globex has one too."""
     return [own for own in FOREIGN_NAMES if "{" + own + "}" in json.dumps(MATRIX.functions[name].arguments)]
 
 
-@pytest.mark.parametrize("name", sorted(filter(_foreign_names, MATRIX.functions)))
+def foreign_and_unknown(name: str, cast: Cast) -> tuple[dict[str, str], dict[str, str]]:
+    """Return, for each id of a function's rightful call, Globex's and nobody's."""
+    used = foreign_names(name)
+    foreign = {own: cast.ids.get(f"foreign_{own}", "") for own in used}
+    foreign |= {"acme": str(cast.globex)} if "acme" in used else {}
+    foreign |= {"member": str(cast.users["stranger"])} if "member" in used else {}
+    return foreign, {own: secrets.token_hex(8) if own == "key_id" else str(uuid4()) for own in used}
+
+
+@pytest.mark.parametrize("name", sorted(filter(foreign_names, MATRIX.functions)))
 def test_what_is_foreign_is_answered_as_what_is_not(
     name: str, owner_session: Database, cast: Cast, callers: dict[str, Caller]
 ) -> None:
     """Each function, with ids of Globex and with ids of nobody, one at a time and all together."""
     arguments = MATRIX.functions[name].arguments
-    used = _foreign_names(name)
-    foreign = {own: cast.ids.get(f"foreign_{own}", "") for own in used}
-    foreign |= {"acme": str(cast.globex)} if "acme" in used else {}
-    foreign |= {"member": str(cast.users["stranger"])} if "member" in used else {}
-    unknown = {own: secrets.token_hex(8) if own == "key_id" else str(uuid4()) for own in used}
+    used = foreign_names(name)
+    foreign, unknown = foreign_and_unknown(name, cast)
     before = money_digest(owner_session, str(cast.acme), str(cast.globex))
     different = []
     for changed in [[own] for own in used] + [used]:
         for principal in OUTSIDERS:
             answers = [
                 callers[principal].call(
-                    name, fill(_with_foreign_ids(arguments, {own: ids[own] for own in changed}), _same(cast))
+                    name,
+                    fill(
+                        with_foreign_ids(arguments, {own: ids[own] for own in changed}), same_each_time(cast)
+                    ),
                 )
                 for ids in (foreign, unknown)
             ]
             if (
                 answers[0].answer != answers[1].answer
+                or answers[0].headers != answers[1].headers
                 or answers[0].status < 400
                 or _leaks(cast, answers[0].text)
             ):
@@ -172,7 +182,7 @@ def test_what_is_foreign_is_answered_as_what_is_not(
     assert money_digest(owner_session, str(cast.acme), str(cast.globex)) == before
 
 
-def _same(cast: Cast) -> Cast:
+def same_each_time(cast: Cast) -> Cast:
     """The cast with one value for each {unique} and so on, so that two answers can be compared."""
     constant = {
         "unique": "SAME",

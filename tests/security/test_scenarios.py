@@ -139,8 +139,29 @@ def test_a_member_reads_though_the_services_functions_are_closed(
     cast = make_cast(owner_session)
     member = callers_of(cast)["member"]
     rows = member.get("credit_balances?select=balance,available").body
-    assert rows == [{"balance": Decimal("996.000000"), "available": Decimal("991.000000")}]
+    assert rows == [{"balance": Decimal("995.000000"), "available": Decimal("985.000000")}]
     for function in functions(owner_session):
         if function.roles == {"service_role"}:
             answer = member.call(function.name, dict.fromkeys(function.arguments))
             assert (answer.status, answer.slug) == (403, "42501"), function.name
+
+
+_LATER = "update billing.organizations set test_clock = now() + interval '2 days' where organization_id = %s"
+
+
+def test_a_grant_that_runs_out_before_the_sweeper_comes_is_shown_to_managers_alone(
+    owner_session: Database, callers_of: CallersOf
+) -> None:
+    """Such grants come from a function and not from a table, so no policy stands before them."""
+    cast = make_cast(owner_session)
+    callers = callers_of(cast)
+    grant = "select billing.grant_credits(%s, 7, 'promotion', 'soon', now() + interval '1 day')"
+    for organization in (cast.acme, cast.globex):
+        owner_session.execute(grant, (organization,))
+        owner_session.execute(_LATER, (organization,))
+    query = "credit_grants?select=organization_id,remaining&source_reference=eq.soon"
+    for principal in ("billing", "admin", "owner"):
+        rows = callers[principal].get(query).body
+        assert rows == [{"organization_id": str(cast.acme), "remaining": Decimal("0.000000")}], principal
+    for principal in ("member", "department_member", "former_member"):
+        assert callers[principal].get("credit_grants").body == [], principal

@@ -960,6 +960,14 @@ isOneToOne: false
 "due_auto_topups":
 { Args: { "limit"?: number }; Returns: string[]
                            },
+"erase_user":
+{ Args: { "user_id": string }; Returns: Database["billing"]['CompositeTypes']["erased_user"]
+                          SetofOptions: {
+        from: "*"
+        to: "erased_user"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "explain_transaction":
 { Args: { "transaction_id": string }; Returns: Database["billing"]['CompositeTypes']["credit_receipt"]
                           SetofOptions: {
@@ -1757,6 +1765,8 @@ isOneToOne: false
                         "transaction_id": string | null,"organization_id": string | null,"amount": number | null,"balance": number | null,"available": number | null,"replayed": boolean | null,"price": Json | null,"grants": Json | null,"limits": Json | null,"created_at": string | null
                       },"customer_claim": {
                         "organization_id": string | null,"claim_id": string | null,"stripe_customer_id": string | null,"email": string | null,"name": string | null,"must_look_up": boolean | null
+                      },"erased_user": {
+                        "memberships": number | null,"invitations": number | null,"channels": number | null,"customers": number | null
                       },"grant_batch": {
                         "batch_key": string | null,"grant_count": number | null,"total_amount": number | null,"replayed": boolean | null
                       },"grant_receipt": {

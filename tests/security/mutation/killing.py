@@ -1,7 +1,8 @@
-"""Looks for a test that notices a mutant: the golden rights, the pgTAP stories, then tests over HTTP."""
+"""Looks for a test that notices a mutant: golden rights, the matrix, pgTAP stories, then tests over HTTP."""
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ import pytest
 from stack.settings import REPOSITORY
 from stack.testing.pgtap import TESTS_DIR, run_file
 from tests.security.acl import GOLDEN, RIGHTS_QUERY
+from tests.security.mutation.asking import Questioner
 from tests.security.mutation.calls import CallGraph, files_that_mention
 from tests.security.mutation.mutants import Connection, Mutant
 
@@ -29,14 +31,9 @@ _OTHERWISE = (
     "test_lints.py",
     "test_golden_acl.py",
 )
-#: Private tables are read through these.
-_VIEWS = {
-    "credit_grant_lots": "credit_grants",
-    "credit_limit_counters": "department_credit_limits",
-    "credit_usage_watermarks": "get_usage_timeseries",
-    "credit_usage_runs": "get_usage_timeseries",
-}
-_NEAREST = 4
+_PYTEST = ("-q", "-x", "-p", "no:cacheprovider", "--timeout=30")
+_NEAREST = 6
+_NEAREST_STORIES = 5
 _NEAREST_FILES = 2
 _PATIENCE_SECONDS = 60
 
@@ -62,7 +59,7 @@ class Stories:
     def first_to_notice(self, mutant: Mutant) -> str:
         """Return the story that fails, '' when all that speak of the function are told to the end."""
         names = [mutant.subject, *self._calls.exposed_callers(mutant.subject)]
-        stories = files_that_mention(names, STORIES)
+        stories = files_that_mention(names, STORIES)[:_NEAREST_STORIES]
         for story in sorted(stories, key=lambda file: file != self._last):
             if run_file(self._url, story).failed:
                 self._last = story
@@ -70,44 +67,48 @@ class Stories:
         return ""
 
 
+def by_matrix(mutant: Mutant, questioner: Questioner, calls: CallGraph) -> str:
+    """Ask the access matrix, the locks and what is foreign, in a session on the mutated copy."""
+    if mutant.kind == "policy":
+        return questioner.notices_reading(mutant.subject)
+    for name in calls.exposed_callers(mutant.subject)[:_NEAREST]:
+        if noticed := questioner.notices_calling(name):
+            return noticed
+    return ""
+
+
 def over_http(mutant: Mutant, calls: CallGraph) -> str:
-    """Return the tests that notice a mutant of the running instance, '' when none does.
+    """Return the tests that notice a mutant of the running instance, '' when the nearest do not.
 
     Args:
         mutant: what is missing there now.
         calls: who calls whom.
     """
-    subject = _VIEWS.get(mutant.subject, mutant.subject)
-    names = calls.exposed_callers(subject)[:_NEAREST] or [subject]
-    if mutant.kind == "policy":
-        return _run("tests/security/test_access_matrix.py", "-k", f"reads and [{subject}]")
-    if mutant.kind == "lock":
-        chosen = " or ".join(f"[{name}]" for name in names)
-        noticed = _run("tests/security/test_locks.py", "-k", chosen)
-        if noticed:
-            return noticed
-    chosen = " or ".join(f"[{name}" for name in names)
-    for arguments in (
-        ("tests/security/test_access_matrix.py", "-k", chosen),
-        ("tests/security/test_isolation.py", "-k", chosen),
-    ):
-        if noticed := _run(*arguments):
-            return noticed
+    names = [mutant.subject, *calls.exposed_callers(mutant.subject)[:_NEAREST]]
     whole = [file for file in _FILES if file.name not in _OTHERWISE]
-    for file in files_that_mention([subject, *names], whole)[:_NEAREST_FILES]:
+    chosen = files_that_mention(names, whole)
+    if mutant.kind == "lock":
+        chosen.sort(key=lambda file: "concurrency" not in file.name)
+    for file in chosen[:_NEAREST_FILES]:
         if noticed := _run(str(file.relative_to(REPOSITORY))):
             return noticed
     return ""
 
 
-def _run(file: str, *arguments: str) -> str:
+@functools.cache
+def fails_anyway(file: str) -> bool:
+    """Tell whether tests fail without any mutant too, as on a machine too busy for their patience."""
+    return bool(_run(file))
+
+
+def _run(file: str) -> str:
     """Run tests in a fork of this process, which has the imports done; return the file if one fails."""
     child = os.fork()
     if child == 0:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        status = pytest.main(["-q", "-x", "-p", "no:cacheprovider", "--timeout=30", file, *arguments])
+        status = pytest.main([*_PYTEST, file])
         os._exit(int(status))
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:

@@ -1,0 +1,64 @@
+-- Erasing a person. The ledger is kept for as long as the law wants accounts kept, so it holds no name and no address: what is left of a person
+-- there is a random id, which says nothing once their account is gone.
+
+create type billing.erased_user as (memberships integer, invitations integer, channels integer, customers integer);
+comment on type billing.erased_user is 'How many memberships, invitations, notification channels and billing contacts of a person were erased.';
+
+-- The service, before the account itself is deleted through the auth server (it needs the address). Ends every membership, audited as erase_user;
+-- withdraws open invitations to the address and replaces it in all of them; deletes notification channels to it; clears it where it is the
+-- contact of a Stripe customer, a copy that Stripe's next event would bring back, so it is changed at Stripe too. Transactions, usage and the
+-- audit log keep the id. Locks each organization of theirs, in the order of the lock keys. Raises 403 not_authorized, 404 not_found (no such
+-- user), 409 conflict (the last owner of an organization: somebody else must own it first; nothing is erased). A second call finds nothing more.
+create function billing_private.erase_user(p_user_id uuid)
+returns billing.erased_user
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_email text;
+  v_organization_id uuid;
+  v_erased billing.erased_user := (0, 0, 0, 0);
+begin
+  perform billing_private.require_service();
+  select lower(u.email) into v_email from auth.users as u where u.id = p_user_id;
+  if not found then
+    perform billing_private.fail(404, 'not_found', '{"what": "user"}');
+  end if;
+  for v_organization_id in
+    select o.organization_id from billing.organization_members as m
+    inner join billing.organizations as o on o.organization_id = m.organization_id
+    where m.user_id = p_user_id order by o.ledger_number
+  loop
+    perform billing_private.change_member(v_organization_id, p_user_id, null, null, true, 'erase_user', null);
+    v_erased.memberships := v_erased.memberships + 1;
+  end loop;
+  delete from billing_private.platform_admins as a where a.user_id = p_user_id;
+  delete from billing_private.invitation_tokens as t using billing.invitations as i
+  where i.email = v_email and t.organization_id = i.organization_id and t.invitation_id = i.id;
+  update billing.invitations as i
+  set email = 'erased-' || i.id::text || '@erased.invalid',
+    revoked_at = case when i.accepted_at is null then coalesce(i.revoked_at, clock_timestamp()) else i.revoked_at end
+  where i.email = v_email;
+  get diagnostics v_erased.invitations = row_count;
+  delete from billing.notification_channels as c where c.kind = 'email' and lower(c.target) = v_email;
+  get diagnostics v_erased.channels = row_count;
+  update billing.customers as c set email = null, name = null, updated_at = clock_timestamp() where lower(c.email) = v_email;
+  get diagnostics v_erased.customers = row_count;
+  update billing_private.customer_claims as c set email = null where lower(c.email) = v_email;
+  return v_erased;
+end
+$$;
+revoke all on function billing_private.erase_user(uuid) from public;
+grant execute on function billing_private.erase_user(uuid) to service_role;
+
+create function billing.erase_user(user_id uuid)
+returns billing.erased_user
+language sql
+volatile
+set search_path = ''
+return billing_private.erase_user(user_id);
+revoke all on function billing.erase_user(uuid) from public;
+grant execute on function billing.erase_user(uuid) to service_role;
+comment on function billing.erase_user(uuid) is
+'Service: ends a person''s memberships and erases their address, before their account is deleted; the ledger keeps their id.';
