@@ -133,9 +133,8 @@ def _explanations() -> dict[str, str]:
 
 
 def _page(every: list[Mutant], results: Results) -> Iterator[str]:
-    tried = [
-        (mutant, results.by[results.key(mutant)]) for mutant in every if results.key(mutant) in results.by
-    ]
+    known = [(mutant, results.by.get(results.key(mutant))) for mutant in every]
+    tried = [(mutant, by) for mutant, by in known if by is not None]
     kinds = ("right", "policy", "guard", "lock")
     total, killed = Counter(m.kind for m in every), Counter(m.kind for m, by in tried if by)
     survived = [mutant for mutant, by in tried if not by]
@@ -148,13 +147,21 @@ def _page(every: list[Mutant], results: Results) -> Iterator[str]:
         yield f"| {kind} | {total[kind]} | {of_kind} | {killed[kind]} | {of_kind - killed[kind]} |"
     yield f"| all | {len(every)} | {len(tried)} | {sum(killed.values())} | {len(survived)} |\n"
     yield "| noticed first by | mutants |\n|---|---|"
-    for by, number in Counter(by for _, by in tried if by).most_common():
+    for by, number in Counter(by.partition(":")[0] for _, by in tried if by).most_common():
         yield f"| {by} | {number} |"
     yield "\n## Survivors\n"
     yield "Each of these stands before another wall.\n"
     reasons = _explanations()
     for mutant in survived:
         yield f"- `{mutant.name}`: {reasons.get(mutant.name, 'NOT EXPLAINED')}"
+    left = [mutant for mutant, by in known if by is None]
+    if left:
+        yield "\n## Not tried to the end\n"
+        yield "Neither the golden rights, the matrix, the locks nor the nearest stories noticed these;"
+        yield "the tests over HTTP that speak of them were not run to the end.\n"
+        for mutant in left:
+            reason = reasons.get(mutant.name, "")
+            yield f"- {mutant.kind} `{mutant.name}`{': ' if reason else ''}{reason}"
     yield ""
 
 
