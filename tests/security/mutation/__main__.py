@@ -157,8 +157,8 @@ def _page(every: list[Mutant], results: Results) -> Iterator[str]:
     left = [mutant for mutant, by in known if by is None]
     if left:
         yield "\n## Not tried to the end\n"
-        yield "Neither the golden rights, the matrix, the locks nor the nearest stories noticed these;"
-        yield "the tests over HTTP that speak of them were not run to the end.\n"
+        yield "The run ended before all that could notice these had its turn: neither the golden rights, the"
+        yield "matrix nor the locks did; of the stories and the tests over HTTP, not all were run.\n"
         for mutant in left:
             reason = reasons.get(mutant.name, "")
             yield f"- {mutant.kind} `{mutant.name}`{': ' if reason else ''}{reason}"
