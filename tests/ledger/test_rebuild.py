@@ -16,6 +16,8 @@ from .conftest import EPOCH, Story, day
 from .plans import MONTH, Catalogue, start_free
 
 Database = psycopg.Connection[dict[str, Any]]
+# Jobs that another test runs meanwhile would go by numbers that are garbled on purpose.
+pytestmark = pytest.mark.serial
 DERIVED = {
     "billing_private.credit_grant_lots": "id",
     "billing_private.credit_limit_counters": "limit_id, window_start",

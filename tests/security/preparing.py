@@ -56,3 +56,6 @@ _PREPARATIONS = {
           'x', 9)).event_id as id
     """,
 }
+
+#: What it can prepare: names in `arguments` of the matrix.
+PREPARED = frozenset(_PREPARATIONS)

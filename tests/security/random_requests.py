@@ -16,6 +16,7 @@ from uuid import UUID
 from tests.security.cast import Cast
 from tests.security.catalogue import Function, Relation
 from tests.security.matrix import Matrix, fill
+from tests.security.preparing import PREPARED
 
 _OPERATORS = (
     *("eq", "neq", "gt", "gte", "lt", "lte", "like", "ilike", "match", "imatch", "in", "is", "isdistinct"),
@@ -216,8 +217,7 @@ class Requests:
 
     def _calling(self, chance: Chance) -> Request:
         function = chance.choice(self._functions)
-        names = {"invitation_token": "x", "promotion_code": "X", "asking_run": "x", "event": "x"}
-        names |= {name: str(self._cast.acme) for name in ("approval", "free_organization", "package")}
+        names = dict.fromkeys(PREPARED, str(self._cast.acme))
         cast = Cast(self._cast.acme, self._cast.globex, self._cast.users, "x", names | self._cast.ids)
         arguments: dict[str, Any] = fill(self._matrix.functions[function.name].arguments, cast)
         for _ in range(chance.choice((0, 1, 1, 2, 3)) if chance.is_wild else chance.choice((0, 1))):

@@ -50,7 +50,7 @@ begin
         department_id => case when (a ->> 'in_department')::boolean then v_department_id end,
         idempotency_key => a ->> 'key');
     when 'refund' then
-      perform billing.refund_consumption(t.id, a ->> 'reason', a ->> 'key')
+      perform billing.refund_consumption(t.id, reason => a ->> 'reason', idempotency_key => a ->> 'key')
       from billing.credit_transactions as t
       where t.organization_id = p_organization_id and t.idempotency_key = a ->> 'of';
     when 'transfer' then
