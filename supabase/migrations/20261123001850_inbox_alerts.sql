@@ -91,9 +91,8 @@ set search_path = ''
 as $$
 begin
   if p_event.status in ('processed', 'ignored') then
-    if p_event.attempts > 1 then
-      perform billing_private.resolve_platform_alert('stripe_event:' || p_event.id);
-    end if;
+    -- Whatever the number of attempts: who reopens an event has them counted anew.
+    perform billing_private.resolve_platform_alert('stripe_event:' || p_event.id);
     return;
   end if;
   if p_event.status = 'failed' and p_event.attempts < 3 then

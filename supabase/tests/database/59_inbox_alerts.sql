@@ -1,7 +1,7 @@
 -- Stripe's inbox by itself: what cannot be applied is told and tried again with what was read, until it can.
 
 begin;
-select tests.story(14);
+select tests.story(17);
 select tests.cast();
 
 create function pg_temp.event(p_id text)
@@ -42,6 +42,11 @@ select is((pg_temp.row_of('evt_early')).status, 'processed', 'it is applied');
 select is((select s.status from billing.subscriptions as s where s.stripe_subscription_id = 'sub_early'), 'active', 'with all its effect');
 select is_empty($$select 1 from billing.list_platform_alerts() as a where a.subject_id = 'evt_early'$$, 'and the alert is settled');
 select ok((pg_temp.row_of('evt_early')).facts is null, 'what was read is not kept');
+
+select is((billing.record_stripe_event_failure(pg_temp.event('evt_again'), 'not_found', 1, pg_temp.facts())).status, 'parked', 'another is parked');
+select billing.reopen_stripe_event('evt_again');
+select is((billing.process_stripe_event(pg_temp.event('evt_again'), pg_temp.facts(), false)).status, 'processed', 'reopened, it is applied at once');
+select is_empty($$select 1 from billing.list_platform_alerts() as a where a.subject_id = 'evt_again'$$, 'and its alert is settled, too');
 
 select * from finish();
 rollback;
