@@ -19,7 +19,13 @@ _TAIL_BYTES = 4000
 _FOLLOW_SECONDS = 0.3
 
 DEMO_PASSWORD = "tallybase-demo"
-_DEMO_USERS = ("owner@acme.test", "billing@acme.test", "member@acme.test", "owner@globex.test")
+_DEMO_USERS = (
+    "owner@acme.test",
+    "billing@acme.test",
+    "member@acme.test",
+    "owner@globex.test",
+    "operator@tallybase.test",
+)
 
 
 def print_welcome(console: Console, settings: StackSettings, seconds: float | None = None) -> None:

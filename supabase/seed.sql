@@ -1,4 +1,4 @@
--- Demo data for development: two organizations with their people, departments, plans, packs, prices and a little history. Idempotent.
+-- Demo data for development: two organizations with their people, departments, plans, packs, prices and a little history; and who runs the platform. Idempotent.
 -- Every demo user's password is `tallybase-demo`. Nothing here belongs in a production project.
 
 -- People. Token columns are '' rather than null, as the auth server writes them.
@@ -21,7 +21,8 @@ from (values
   ('b2222222-0000-4000-8000-000000000001', 'owner@globex.test', 'Otto Owner'),
   ('b2222222-0000-4000-8000-000000000003', 'billing@globex.test', 'Bruno Billing'),
   ('b2222222-0000-4000-8000-000000000004', 'member@globex.test', 'Mia Member'),
-  ('b2222222-0000-4000-8000-000000000005', 'research@globex.test', 'Rita Research')
+  ('b2222222-0000-4000-8000-000000000005', 'research@globex.test', 'Rita Research'),
+  ('c3333333-0000-4000-8000-000000000001', 'operator@tallybase.test', 'Oona Operator')
 ) as person (id, email, name)
 on conflict (id) do nothing;
 
@@ -29,8 +30,11 @@ insert into auth.identities (id, provider_id, user_id, identity_data, provider, 
 select
   u.id, u.id::text, u.id, jsonb_build_object('sub', u.id::text, 'email', u.email, 'email_verified', true), 'email', now(), now(), now()
 from auth.users as u
-where u.email like '%@acme.test' or u.email like '%@globex.test'
+where u.email like '%@acme.test' or u.email like '%@globex.test' or u.email = 'operator@tallybase.test'
 on conflict do nothing;
+
+-- Who runs the platform, and belongs to no organization.
+insert into billing_private.platform_admins (user_id) values ('c3333333-0000-4000-8000-000000000001') on conflict do nothing;
 
 -- Organizations, departments, members.
 insert into billing.organizations (organization_id, name) values

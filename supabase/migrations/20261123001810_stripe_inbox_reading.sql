@@ -15,6 +15,28 @@ end
 $$;
 revoke all on function billing_private.require_operator() from public;
 
+-- Who calls: the page, once after sign-in, to know whether to show what only platform admins may read. A yes grants nothing: each call asks again.
+-- Locks: nothing. Raises: nothing. It only reads.
+create function billing_private.am_i_platform_admin()
+returns boolean
+language sql
+stable
+security definer
+set search_path = ''
+return billing_private.caller_is_platform_admin();
+revoke all on function billing_private.am_i_platform_admin() from public;
+grant execute on function billing_private.am_i_platform_admin() to authenticated, service_role;
+
+create function billing.am_i_platform_admin()
+returns boolean
+language sql
+stable
+set search_path = ''
+return billing_private.am_i_platform_admin();
+revoke all on function billing.am_i_platform_admin() from public;
+grant execute on function billing.am_i_platform_admin() to authenticated, service_role;
+comment on function billing.am_i_platform_admin() is 'Whether the caller is one of those who run the platform. False for the service, which may all the same.';
+
 create type billing.stripe_event_summary as (
   event_id text,
   type text,

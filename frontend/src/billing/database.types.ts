@@ -806,6 +806,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"am_i_platform_admin":
+{ Args: Record<PropertyKey, never>; Returns: boolean
+                           },
 "attach_checkout_session":
 { Args: { "checkout_session_id": string,"expires_at": string,"organization_id": string,"stripe_session_id": string,"url": string }; Returns: string
                            },
