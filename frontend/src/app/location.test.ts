@@ -40,6 +40,10 @@ test("Stripe's way back names the session, unless the checkout was left", () => 
   });
 });
 
+test("the place of those who run the platform belongs to no organization", () => {
+  expect(placeOf("/operations")).toEqual({ kind: "operations" });
+});
+
 test.each(["/", "/organizations", "/organizations/nonsense/billing", "/../etc"])(
   "%s is the start",
   (path) => {

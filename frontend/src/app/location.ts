@@ -9,6 +9,7 @@ export type Section = (typeof SECTIONS)[number];
 export type Place =
   | { readonly kind: "start" }
   | { readonly kind: "invitation" }
+  | { readonly kind: "operations" }
   | {
       readonly kind: "checkout_return";
       readonly organizationId: string | null;
@@ -23,6 +24,9 @@ export type Place =
       readonly view: string | null;
       readonly isTopUpAsked: boolean;
     };
+
+/** Where those who run the platform look. */
+export const OPERATIONS_PATH = "/operations";
 
 const ORGANIZATION_PATH = /^\/organizations\/([0-9a-f-]{36})(?:\/([a-z]+))?\/?$/;
 
@@ -44,6 +48,7 @@ export function placeOf(path: string): Place {
     };
   }
   if (url.pathname === "/invitation") return { kind: "invitation" };
+  if (url.pathname === OPERATIONS_PATH) return { kind: "operations" };
   const match = ORGANIZATION_PATH.exec(url.pathname);
   if (match?.[1] === undefined) return { kind: "start" };
   return {

@@ -24,13 +24,17 @@ export const texts = {
       billing: "Acme Robotics, billing",
       member: "Acme Robotics, member",
       globex: "Globex, owner",
+      operator: "Runs the platform",
     },
   },
   header: {
     organization: "Organization",
     signedInAs: (email: string): string => `Signed in as ${email}`,
     signOut: "Sign out",
+    operations: "Operations",
+    backToOrganization: "Back to billing",
   },
+  operations: { title: "Operations" },
   organizations: {
     failedTitle: "Your organizations could not be loaded",
     noneTitle: "You belong to no organization yet",

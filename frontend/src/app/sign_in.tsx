@@ -14,6 +14,7 @@ const DEMO_PEOPLE = [
   { email: "billing@acme.test", role: texts.signIn.roles.billing },
   { email: "member@acme.test", role: texts.signIn.roles.member },
   { email: "owner@globex.test", role: texts.signIn.roles.globex },
+  { email: "operator@tallybase.test", role: texts.signIn.roles.operator },
 ];
 
 export interface SignInProps {

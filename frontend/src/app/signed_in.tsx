@@ -1,13 +1,20 @@
 /** The page of a signed-in person: header, and what the address leads to. */
 
 import type { SupabaseClient } from "@supabase/supabase-js";
-import { QueryClientProvider, useQueryClient } from "@tanstack/react-query";
-import { type ReactNode, useEffect, useMemo, useState } from "react";
-import { BillingProvider, CheckoutReturn, createQueryClient } from "../billing/index.js";
+import { useQueryClient } from "@tanstack/react-query";
+import { lazy, type ReactNode, Suspense, useEffect, useMemo, useState } from "react";
+import {
+  BillingProvider,
+  CheckoutReturn,
+  createQueryClient,
+  PlatformProvider,
+  usePlatformAdmin,
+} from "../billing/index.js";
+import { Skeleton } from "../billing/ui/feedback.js";
 import type { AppConfig } from "./config.js";
 import { Header } from "./header.js";
 import { Invitation } from "./invitation.js";
-import { navigate, organizationPath, type Place, placeOf, usePath } from "./location.js";
+import { navigate, OPERATIONS_PATH, organizationPath, type Place, placeOf, usePath } from "./location.js";
 import { texts } from "./messages.js";
 import { NewOrganization } from "./new_organization.js";
 import { OrganizationSettings } from "./organization_settings.js";
@@ -20,6 +27,10 @@ import {
 import { Loading, Problem } from "./screens.js";
 import { stripeLoader } from "./stripe.js";
 
+const Operations = lazy(() => import("./operations.js"));
+
+const LOADING_LINES = 6;
+
 export interface SignedInProps {
   config: AppConfig;
   client: SupabaseClient;
@@ -31,14 +42,20 @@ export interface SignedInProps {
 export default function SignedIn(props: SignedInProps): ReactNode {
   const [queryClient] = useState(createQueryClient);
   return (
-    <QueryClientProvider client={queryClient}>
+    <PlatformProvider
+      client={props.client}
+      userId={props.userId}
+      workersUrl={props.config.workersUrl}
+      queryClient={queryClient}
+    >
       <Organizations {...props} />
-    </QueryClientProvider>
+    </PlatformProvider>
   );
 }
 
 function Organizations(props: SignedInProps): ReactNode {
   const organizations = useOrganizations(props.client);
+  const isPlatformAdmin = usePlatformAdmin().data ?? false;
   const place = placeOf(usePath());
   if (organizations.data === undefined) {
     return organizations.error === null ? (
@@ -65,11 +82,16 @@ function Organizations(props: SignedInProps): ReactNode {
         organizations={organizations.data}
         current={current}
         email={props.email}
+        operations={place.kind === "operations" ? "here" : isPlatformAdmin ? "elsewhere" : "hidden"}
         onSignOut={() => void props.client.auth.signOut()}
       />
       <main id="content" className="mx-auto max-w-6xl px-4 py-6">
         {place.kind === "invitation" ? (
           <Invitation client={props.client} email={props.email} />
+        ) : place.kind === "operations" ? (
+          <Suspense fallback={<Skeleton lines={LOADING_LINES} label={texts.loading} />}>
+            <Operations />
+          </Suspense>
         ) : current === undefined ? (
           <NoOrganization client={props.client} organizations={organizations.data} />
         ) : (
@@ -84,7 +106,7 @@ function currentOrganization(
   place: Place,
   organizations: readonly OrganizationRow[],
 ): OrganizationRow | undefined {
-  const named = place.kind === "start" || place.kind === "invitation" ? null : place.organizationId;
+  const named = "organizationId" in place ? place.organizationId : null;
   if (named === null) return preferredOrganization(organizations);
   return organizations.find((row) => row.organization_id === named);
 }
@@ -97,7 +119,7 @@ function NoOrganization({
   organizations: readonly OrganizationRow[];
 }): ReactNode {
   const [first] = organizations;
-  if (first === undefined) return <NewOrganization client={client} />;
+  if (first === undefined) return <FirstPage client={client} />;
   return (
     <Problem
       title={texts.organizations.unknownTitle}
@@ -105,6 +127,19 @@ function NoOrganization({
       action={texts.organizations.openFirst}
       onAction={() => navigate(organizationPath(first.organization_id, "billing"))}
     />
+  );
+}
+
+/** Who belongs to no organization creates one; who runs the platform has come for that. */
+function FirstPage({ client }: { client: SupabaseClient }): ReactNode {
+  const isPlatformAdmin = usePlatformAdmin();
+  useEffect(() => {
+    if (isPlatformAdmin.data === true) navigate(OPERATIONS_PATH, true);
+  }, [isPlatformAdmin.data]);
+  return isPlatformAdmin.isPending || isPlatformAdmin.data === true ? (
+    <Skeleton lines={LOADING_LINES} label={texts.loading} />
+  ) : (
+    <NewOrganization client={client} />
   );
 }
 

@@ -7,6 +7,7 @@ import { type BillingSchema, billingSchema, type HostClient } from "./client.js"
 import { createFormatters, type Formatters } from "./format.js";
 import { LiveUpdates } from "./live.js";
 import { english, type Messages } from "./messages.js";
+import { PLATFORM } from "./query_keys.js";
 
 /** Loads Stripe.js, once, when it is first needed; rejects when it is out of reach. */
 export type LoadStripe = () => Promise<Stripe>;
@@ -55,10 +56,38 @@ export interface BillingProviderProps {
 
 /** Gives billing components their organization, client, texts and live updates. */
 export function BillingProvider(props: BillingProviderProps): ReactNode {
+  const [ownQueryClient] = useState(createQueryClient);
+  const value = useContextValue(props);
+  return (
+    <QueryClientProvider client={props.queryClient ?? ownQueryClient}>
+      <BillingContext value={value}>
+        <LiveUpdates key={props.organizationId}>{props.children}</LiveUpdates>
+      </BillingContext>
+    </QueryClientProvider>
+  );
+}
+
+/** What `BillingProvider` takes, without what belongs to an organization. */
+export type PlatformProviderProps = Omit<
+  BillingProviderProps,
+  "organizationId" | "checkoutReturnUrl" | "loadStripe"
+>;
+
+/** Stands above the components for those who run the platform (`StripeInbox` and its neighbours), where no organization is chosen. */
+export function PlatformProvider(props: PlatformProviderProps): ReactNode {
+  const [ownQueryClient] = useState(createQueryClient);
+  const value = useContextValue({ ...props, organizationId: PLATFORM });
+  return (
+    <QueryClientProvider client={props.queryClient ?? ownQueryClient}>
+      <BillingContext value={value}>{props.children}</BillingContext>
+    </QueryClientProvider>
+  );
+}
+
+function useContextValue(props: BillingProviderProps): BillingContextValue {
   const { client, organizationId, userId, workersUrl, checkoutReturnUrl, locale } = props;
   const { timeZone, messages, getAccessToken, loadStripe } = props;
-  const [ownQueryClient] = useState(createQueryClient);
-  const value = useMemo<BillingContextValue>(
+  return useMemo<BillingContextValue>(
     () => ({
       client,
       schema: billingSchema(client),
@@ -83,13 +112,6 @@ export function BillingProvider(props: BillingProviderProps): ReactNode {
       messages,
       getAccessToken,
     ],
-  );
-  return (
-    <QueryClientProvider client={props.queryClient ?? ownQueryClient}>
-      <BillingContext value={value}>
-        <LiveUpdates key={organizationId}>{props.children}</LiveUpdates>
-      </BillingContext>
-    </QueryClientProvider>
   );
 }
 

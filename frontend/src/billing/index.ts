@@ -23,12 +23,17 @@ export { PaymentMethods } from "./components/payment_methods.js";
 export { Paywall, type PaywallProps } from "./components/paywall.js";
 export { type PaywallFacts, paywallOfBalance, paywallOfRefusal } from "./components/paywall_facts.js";
 export { PlanPicker } from "./components/plan_picker.js";
+export { PlatformAlerts } from "./components/platform_alerts.js";
+export { ReconciliationReports } from "./components/reconciliation_reports.js";
+export { StripeInbox } from "./components/stripe_inbox.js";
 export { SubscriptionCard, type SubscriptionCardProps } from "./components/subscription_card.js";
 export {
   BillingProvider,
   type BillingProviderProps,
   createQueryClient,
   type LoadStripe,
+  PlatformProvider,
+  type PlatformProviderProps,
   useBilling,
 } from "./context.js";
 export { creditsToText, type MicroCredits, parseCredits } from "./credits.js";
@@ -67,6 +72,19 @@ export {
   useReversals,
   useSubscription,
 } from "./queries/money.js";
+export {
+  type EventChoice,
+  type PlatformAlertRow,
+  type ReconciliationRow,
+  type Replay,
+  type StripeEventRow,
+  useClosePlatformAlert,
+  usePlatformAdmin,
+  usePlatformAlerts,
+  useReconciliationReports,
+  useReplayStripeEvents,
+  useStripeEvents,
+} from "./queries/operations.js";
 export {
   type GrantRow,
   type UsageForecast,

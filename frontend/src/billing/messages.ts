@@ -1,6 +1,7 @@
 /** Every text that the billing components show, in English. A host passes its own object of this type for another language. */
 
 import { approvals, cards, grants, outlook, payment, plans, reversals, topup } from "./messages_money.js";
+import { inbox, platformAlerts, reconciliation } from "./messages_operations.js";
 
 /** How many days a chart reaches back. */
 const rangeDays = (days: number): string => `Last ${days} days`;
@@ -14,6 +15,9 @@ export const english = {
   cards,
   topup,
   reversals,
+  inbox,
+  platformAlerts,
+  reconciliation,
   dashboard: {
     label: "Billing",
     tabs: {
@@ -47,6 +51,7 @@ export const english = {
       "Payments and plans are visible to owners, admins and billing managers of this organization.",
     noPermissionKeys: "Agent keys are visible to owners, admins and billing managers of this organization.",
     noPermissionMembers: "You see your own membership. Owners, admins and billing managers see everybody's.",
+    noPermissionPlatform: "This is for those who run the platform.",
     copied: "Copied",
     copy: "Copy",
     copyFailed: "Copying was refused by the browser. Select the text and copy it by hand.",

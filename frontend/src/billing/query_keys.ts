@@ -1,7 +1,10 @@
 /** Names of cached reads. Their prefixes are what live updates invalidate. */
 
-/** What a read depends on: the ledger moves often, money and approvals seldom, tenancy and catalogue hardly ever; live updates leave `once` alone. */
-export type Topic = "ledger" | "money" | "approvals" | "tenancy" | "catalogue" | "once";
+/** What a read depends on: the ledger moves often, money and approvals seldom, tenancy and catalogue hardly ever; live updates leave `once` alone; `operations` belongs to `PLATFORM`. */
+export type Topic = "ledger" | "money" | "approvals" | "tenancy" | "catalogue" | "once" | "operations";
+
+/** Stands where an organization's id does, in the keys of what those who run the platform read. */
+export const PLATFORM = "platform";
 
 /**
  * Makes the key of a read.
