@@ -25,7 +25,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 #: As little of everything as still runs every case and the stage of a ledger with a past.
 _TINY = (
-    "--here --seconds 0.05 --repetitions 1 --organizations 3 --grants 20 --entries 300 --snapshot-seconds 0.1"
+    "--here --seconds 0.05 --repetitions 1 --organizations 3 --grants 900 --entries 300"
+    " --snapshot-seconds 0.1"
 )
 
 pytestmark = pytest.mark.serial
