@@ -20,7 +20,7 @@ create table if not exists tallybase_bench.balances (
 # The cheapest ledger whose entries are gap-free in the order of commit: one lock, one keyed row that carries
 # the balance. No caller, price, limit, grant or receipt. What it reaches bounds what any such ledger can.
 _BARE_LEDGER = """
-create table if not exists tallybase_bench.entries (
+create table if not exists tallybase_bench.bare_entries (
   organization_id uuid, sequence bigint, balance numeric not null, idempotency_key text not null,
   primary key (organization_id, sequence), unique (organization_id, idempotency_key)
 );
@@ -30,10 +30,10 @@ declare
   v_balance numeric;
 begin
   perform pg_catalog.pg_advisory_xact_lock(1, pg_catalog.hashtext(p_organization_id::text));
-  insert into tallybase_bench.entries as e (organization_id, sequence, balance, idempotency_key)
+  insert into tallybase_bench.bare_entries as e (organization_id, sequence, balance, idempotency_key)
   select p_organization_id, t.sequence + 1, t.balance - 1, p_key
   from (
-    select e.sequence, e.balance from tallybase_bench.entries as e
+    select e.sequence, e.balance from tallybase_bench.bare_entries as e
     where e.organization_id = p_organization_id order by e.sequence desc limit 1
   ) as t
   where t.balance >= 1
@@ -54,7 +54,7 @@ end
 $$;
 revoke all on function billing.bench_entry(text, text, numeric, text) from public;
 grant execute on function billing.bench_entry(text, text, numeric, text) to anon, authenticated;
-insert into tallybase_bench.entries values ('00000000-0000-4000-8000-000000000000', 1, 1e12, 'opening')
+insert into tallybase_bench.bare_entries values ('00000000-0000-4000-8000-000000000000', 1, 1e12, 'opening')
 on conflict do nothing;
 """
 _NOTHING = """
@@ -177,7 +177,7 @@ def equip(
     )
     connection.execute("insert into tallybase_bench.balances values (%s, 1e12)", (organization_id,))
     connection.execute(
-        "insert into tallybase_bench.entries values (%s, 1, 1e12, 'opening')", (organization_id,)
+        "insert into tallybase_bench.bare_entries values (%s, 1, 1e12, 'opening')", (organization_id,)
     )
     return Tenant(organization_id, key)
 
