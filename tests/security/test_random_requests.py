@@ -18,6 +18,10 @@ from tests.security.conftest import CallersOf, SigningKey
 from tests.security.http import Answer, Caller, user_token
 from tests.security.random_requests import Request, Requests
 
+# PostgREST closes connections that malformed requests leave half read; of tests beside these, the gateway
+# would then answer one with 502.
+pytestmark = pytest.mark.serial
+
 REQUESTS = int(os.environ.get("TALLYBASE_FUZZ_REQUESTS", "1300"))
 SEED = os.environ.get("TALLYBASE_FUZZ_SEED", "2026")
 #: A person of Acme through a third party's application, and in an anonymous session.

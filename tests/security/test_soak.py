@@ -27,6 +27,8 @@ from tests.security.catalogue import Database
 from tests.security.conftest import CallersOf, SigningKey
 from tests.security.http import Answer, Caller, user_token
 
+# Alone: it counts every answer, and other tests change what all requests share.
+pytestmark = pytest.mark.serial
 SECONDS = float(os.environ.get("TALLYBASE_SOAK_SECONDS", "12"))
 _SPEND = {"agent_type": "", "action": "do", "amount": 1}
 _REFUSED = ("not_authorized", "agent_key_invalid", "not_found", "busy")
