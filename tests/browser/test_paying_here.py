@@ -202,12 +202,17 @@ def test_where_tax_depends_on_the_place_it_is_asked_for_before_anything_is_paid(
         "line_items": [{"quantity": 1, "price_data": pack}],
     }
     session = v1.checkout.sessions.create(params)
-    answer = {"session_id": session.id, "client_secret": session.client_secret}
+    answer = {
+        "session_id": session.id,
+        "client_secret": session.client_secret,
+        "allow_promotion_codes": session.allow_promotion_codes or False,
+    }
     site = new_owner().site
     site.page.route("**/workers/v1/create_checkout_session", lambda route: fulfil(route, answer))
     PaymentForm.open(site)
     pay = site.page.get_by_role("button", name=re.compile(r"^Pay \$"))
     expect(pay).to_be_disabled()
+    expect(site.page.get_by_text("Add a promotion code")).to_have_count(0)  # this session takes none
 
     site.page.get_by_label("Country (two letters)").fill("IE")
     site.page.get_by_label("Postal code").fill("D02")
@@ -236,6 +241,37 @@ def test_back_to_the_packs_buys_nothing_and_the_hosted_page_stays_the_default(
     expect(site.page.get_by_role("radio", name="On Stripe's page")).to_be_checked()
     site.buy(PACK).leave()
     expect(site.outcome).to_contain_text("Nothing was bought")
+
+
+def test_the_choice_stays_when_the_paywall_goes_because_credits_came(new_owner: Callable[..., Owner]) -> None:
+    owner = new_owner()
+    page = owner.site.page
+    expect(page.get_by_test_id("paywall")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("radio", name="On this page").check(force=True)
+
+    owner.organization.grant(5000)
+
+    expect(page.get_by_test_id("paywall")).to_be_hidden(timeout=SLOW_MS)
+    expect(page.get_by_role("radio", name="On this page")).to_be_checked(timeout=SLOW_MS)
+
+
+def test_the_packs_are_not_shown_in_one_place_and_then_in_another(
+    new_owner: Callable[..., Owner], complaints: Complaints
+) -> None:
+    owner = new_owner()
+    page = owner.site.page
+    held: list[Route] = []
+    page.route("**/rest/v1/rpc/get_credit_balance*", lambda route: held.append(route))
+    owner.open()
+    # Shown to those who may buy: the page knows by now that the packs belong on it, but not yet where.
+    expect(page.get_by_role("heading", name="Recent payments")).to_be_visible(timeout=SLOW_MS)
+    assert held
+    expect(page.get_by_role("radio", name="On this page")).to_have_count(0)
+    page.route("**/rest/v1/rpc/get_credit_balance*", lambda route: route.continue_())  # instead, from now on
+    for route in held:
+        route.continue_()
+    expect(page.get_by_test_id("paywall")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("radio", name="On this page")).to_have_count(1)
 
 
 def test_stripes_script_is_not_loaded_before_it_is_needed_and_its_loss_is_said_in_words(

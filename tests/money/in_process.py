@@ -137,6 +137,7 @@ class PlayedStripe:
             "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
             "payment_intent": None,
             "payment_link": None,
+            "allow_promotion_codes": parameters.get("allow_promotion_codes") == "true" or None,
             "url": f"https://checkout.stripe.com/c/pay/{name}",
             "expires_at": int(time.time()) + 86_400,
         }

@@ -195,11 +195,11 @@ def test_a_partly_discounted_and_taxed_purchase_grants_what_was_sold_at_what_it_
 def test_codes_are_asked_for_unless_switched_off_and_tax_is_added_when_switched_on(
     process: Process, buyer: Buyer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    buy(process, buyer)
+    assert body_of(buy(process, buyer))["allow_promotion_codes"] is True
     monkeypatch.setenv("STRIPE_PROMOTION_CODES", "false")
     monkeypatch.setenv("STRIPE_AUTOMATIC_TAX", "true")
     get_settings.cache_clear()
-    buy(process, buyer, package_key="pack_100")
+    assert body_of(buy(process, buyer, package_key="pack_100"))["allow_promotion_codes"] is False
 
     plain, taxed = (sent for sent, _ in process.stripe.calls("POST /checkout/sessions"))
     assert plain["allow_promotion_codes"] == "true"

@@ -118,11 +118,16 @@ def test_scenario_36_a_crash_between_insert_and_apply_leaves_nothing_and_the_red
 
 
 def backend_waiting_for_the_lock(lock: Database) -> int:
-    """The process id of the first database session that waits for a lock which `lock` holds."""
+    """The process id of the first database session that waits for a lock which `lock` holds.
+
+    From `pg_locks`: the rows of `pg_stat_activity` stay in a transaction as it first read them, and a session
+    that connects later would never be seen.
+    """
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         row = lock.execute(
-            "select pid from pg_stat_activity where pg_backend_pid() = any(pg_blocking_pids(pid)) limit 1"
+            "select pid from pg_locks"
+            " where not granted and pg_backend_pid() = any(pg_blocking_pids(pid)) limit 1"
         ).fetchone()
         if row is not None:
             return int(row["pid"])

@@ -70,6 +70,7 @@ class CheckoutAnswer(BaseModel):
         session_id: Stripe's session.
         url: the hosted page; None for the other modes.
         client_secret: for Stripe.js; None for the hosted page.
+        allow_promotion_codes: whether a form of our own may ask for one; Stripe's page asks by itself.
         is_reused: this very purchase was open already (a double click).
     """
 
@@ -77,6 +78,7 @@ class CheckoutAnswer(BaseModel):
     session_id: str
     url: str | None
     client_secret: str | None
+    allow_promotion_codes: bool
     is_reused: bool
 
 
@@ -109,6 +111,7 @@ def create(request: Request) -> http.Answer:
                 session_id=session.stripe_session_id,
                 url=session.url,
                 client_secret=session.client_secret,
+                allow_promotion_codes=session.allow_promotion_codes or False,
                 is_reused=preparation.is_reused,
             )
             return http.Answer(answer.model_dump(mode="json"))

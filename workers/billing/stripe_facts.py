@@ -171,6 +171,7 @@ class CheckoutFacts(Facts):
     fetched_at: datetime
     url: str | None = Field(default=None, exclude=True)
     client_secret: str | None = Field(default=None, exclude=True, repr=False)
+    allow_promotion_codes: bool | None = Field(default=None, exclude=True)
     expires_at: datetime | None = Field(default=None, exclude=True)
 
     @field_validator("organization_id", "checkout_session_id", mode="before")

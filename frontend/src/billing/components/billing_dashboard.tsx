@@ -4,14 +4,14 @@ import { lazy, type ReactNode, Suspense, useRef, useState } from "react";
 import { useMessages } from "../context.js";
 import { type Connection, useConnection } from "../live.js";
 import { useCreditBalance } from "../queries/balance.js";
-import { type CreditPackageRow, useCheapestAction } from "../queries/catalogue.js";
+import { useCheapestAction } from "../queries/catalogue.js";
 import { useRights } from "../queries/membership.js";
 import { Button } from "../ui/button.js";
 import { Skeleton } from "../ui/feedback.js";
 import { Tabs } from "../ui/tabs.js";
 import { BillingNotices } from "./billing_notices.js";
 import { CreditBalance } from "./credit_balance.js";
-import { CreditPackages, PayHere } from "./credit_packages.js";
+import { CreditPackages, PayHere, usePurchase } from "./credit_packages.js";
 import { CreditUsageChart } from "./credit_usage_chart.js";
 import { InvoiceList } from "./invoice_list.js";
 import { Ledger } from "./ledger.js";
@@ -95,10 +95,13 @@ interface OverviewProps {
   isTopUpAsked: boolean;
 }
 
-function usePaywall(isTopUpAsked: boolean): PaywallFacts | null {
+/** Null: no paywall; undefined: not known yet. */
+function usePaywall(isTopUpAsked: boolean): PaywallFacts | null | undefined {
   const balance = useCreditBalance();
   const cheapest = useCheapestAction();
-  if (balance.data === undefined || cheapest.data === undefined) return null;
+  if (balance.data === undefined || cheapest.data === undefined) {
+    return balance.isError || cheapest.isError ? null : undefined;
+  }
   const facts = paywallOfBalance(balance.data, cheapest.data);
   return facts ?? (isTopUpAsked ? { kind: "asked", available: balance.data.available } : null);
 }
@@ -108,7 +111,7 @@ function Overview({ onShow, isTopUpAsked }: OverviewProps): ReactNode {
   const rights = useRights();
   const packages = useRef<HTMLDivElement>(null);
   const paywall = usePaywall(isTopUpAsked);
-  const [paying, setPaying] = useState<CreditPackageRow | null>(null);
+  const purchase = usePurchase();
   const canBuy = rights.data?.canBuy ?? false;
   const showPackages = () => {
     packages.current?.scrollIntoView({ block: "start" });
@@ -126,12 +129,12 @@ function Overview({ onShow, isTopUpAsked }: OverviewProps): ReactNode {
       <div className="space-y-4 empty:hidden lg:col-span-3">
         <BillingNotices onShowApprovals={() => onShow("settings")} />
       </div>
-      {paying === null ? null : (
-        <PayHere pack={paying} onClose={() => setPaying(null)} className="lg:col-span-3" />
+      {purchase.paying === null ? null : (
+        <PayHere pack={purchase.paying} onClose={purchase.close} className="lg:col-span-3" />
       )}
-      {paywall === null || paying !== null ? null : (
+      {paywall == null || purchase.paying !== null ? null : (
         <div ref={packages} className="scroll-mt-4 lg:col-span-3">
-          <Paywall facts={paywall} onPayHere={setPaying} />
+          <Paywall facts={paywall} purchase={purchase} />
         </div>
       )}
       <CreditBalance className="lg:col-span-2" onTopUp={canBuy ? showPackages : undefined} />
@@ -145,9 +148,9 @@ function Overview({ onShow, isTopUpAsked }: OverviewProps): ReactNode {
         }
       />
       <CreditUsageChart isCompact className="lg:col-span-3" actions={seeAll("usage")} />
-      {paywall !== null || !canBuy || paying !== null ? null : (
+      {paywall !== null || !canBuy || purchase.paying !== null ? null : (
         <div ref={packages} className="scroll-mt-4 lg:col-span-3">
-          <CreditPackages onPayHere={setPaying} />
+          <CreditPackages purchase={purchase} />
         </div>
       )}
       <Ledger isCompact className="lg:col-span-3" actions={seeAll("activity")} />

@@ -1,6 +1,6 @@
 /** `CreditPackages`: packs of credits, each with a button that opens Stripe's page, or Stripe's form on this one. */
 
-import { lazy, type ReactNode, Suspense, useEffect, useRef, useState } from "react";
+import { lazy, type ReactNode, Suspense, useCallback, useEffect, useRef, useState } from "react";
 import { useBilling, useFormat, useMessages } from "../context.js";
 import { parseCredits } from "../credits.js";
 import { describeError } from "../errors.js";
@@ -17,20 +17,46 @@ const PaymentForm = lazy(() => import("./payment_form.js"));
 
 const FORM_LINES = 5;
 
+type Way = "stripe" | "here";
+
+/** What somebody has chosen on the way to buy a pack. */
+export interface Purchase {
+  /** Where they pay: on Stripe's page, or in Stripe's form on this one. */
+  readonly way: Way;
+  readonly choose: (way: Way) => void;
+  /** The pack that is being paid here. */
+  readonly paying: CreditPackageRow | null;
+  readonly pay: (pack: CreditPackageRow) => void;
+  /** Leaves the form; the next purchase begins anew. */
+  readonly close: () => void;
+}
+
+/** Keeps a purchase for components that take each other's place while it lasts. */
+export function usePurchase(): Purchase {
+  const [way, choose] = useState<Way>("stripe");
+  const [paying, pay] = useState<CreditPackageRow | null>(null);
+  const close = useCallback(() => {
+    pay(null);
+    choose("stripe");
+  }, []);
+  return { way, choose, paying, pay, close };
+}
+
 export interface CreditPackagesProps {
-  /** Shows the payment form somewhere else, where it survives what the purchase changes; here, when left out. */
-  onPayHere?: (pack: CreditPackageRow) => void;
+  /** A purchase that is kept further up, where the payment form is shown, too; one of its own when left out. */
+  purchase?: Purchase | undefined;
   className?: string;
 }
 
 /** The packs in a section of their own. */
-export function CreditPackages({ onPayHere, className = "" }: CreditPackagesProps): ReactNode {
+export function CreditPackages({ purchase: given, className = "" }: CreditPackagesProps): ReactNode {
   const messages = useMessages();
-  const [paying, setPaying] = useState<CreditPackageRow | null>(null);
-  if (paying !== null) return <PayHere pack={paying} onClose={() => setPaying(null)} className={className} />;
+  const own = usePurchase();
+  const purchase = given ?? own;
+  if (own.paying !== null) return <PayHere pack={own.paying} onClose={own.close} className={className} />;
   return (
     <Card title={messages.packages.title} note={messages.packages.secure} className={className}>
-      <PackageList onPayHere={onPayHere ?? setPaying} />
+      <PackageList purchase={purchase} />
     </Card>
   );
 }
@@ -57,17 +83,14 @@ export function PayHere({ pack, onClose, className = "" }: PayHereProps): ReactN
   );
 }
 
-type Way = "stripe" | "here";
-
 /** The packs alone, for places that have a frame already. */
-export function PackageList({ onPayHere }: { onPayHere: (pack: CreditPackageRow) => void }): ReactNode {
+export function PackageList({ purchase }: { purchase: Purchase }): ReactNode {
   const messages = useMessages();
   const { payment: texts } = messages;
   const { loadStripe } = useBilling();
   const packages = useCreditPackages();
   const rights = useRights();
   const buy = useBuyPackage();
-  const [way, setWay] = useState<Way>("stripe");
   const canBuy = rights.data?.canBuy ?? false;
   return (
     <div className="space-y-3">
@@ -77,12 +100,12 @@ export function PackageList({ onPayHere }: { onPayHere: (pack: CreditPackageRow)
       {canBuy && loadStripe !== undefined ? (
         <Segmented
           label={texts.where}
-          value={way}
+          value={purchase.way}
           options={[
             { value: "stripe", label: texts.onStripe },
             { value: "here", label: texts.here },
           ]}
-          onValueChange={(value) => setWay(value === "here" ? "here" : "stripe")}
+          onValueChange={(value) => purchase.choose(value === "here" ? "here" : "stripe")}
         />
       ) : null}
       {buy.error === null ? null : (
@@ -105,7 +128,7 @@ export function PackageList({ onPayHere }: { onPayHere: (pack: CreditPackageRow)
                 canBuy={canBuy}
                 isBusy={buy.isPending || buy.isSuccess}
                 isOpening={buy.variables === pack.id && (buy.isPending || buy.isSuccess)}
-                onBuy={() => (way === "here" ? onPayHere(pack) : buy.mutate(pack.id))}
+                onBuy={() => (purchase.way === "here" ? purchase.pay(pack) : buy.mutate(pack.id))}
               />
             ))}
           </ul>

@@ -51,6 +51,7 @@ export default function PaymentForm({ pack, loadStripe, onClose }: PaymentFormPr
       ) : (
         <Checkout
           clientSecret={opened.data.clientSecret}
+          takesPromotionCodes={opened.data.takesPromotionCodes}
           pack={pack}
           loadStripe={loadStripe}
           onClose={onClose}
@@ -63,6 +64,7 @@ export default function PaymentForm({ pack, loadStripe, onClose }: PaymentFormPr
 
 interface CheckoutProps extends PaymentFormProps {
   clientSecret: string;
+  takesPromotionCodes: boolean;
   onPaid: () => void;
 }
 
@@ -80,7 +82,12 @@ function Checkout({ clientSecret, loadStripe, ...rest }: CheckoutProps): ReactNo
   );
 }
 
-function Form({ pack, onClose, onPaid }: Omit<CheckoutProps, "clientSecret" | "loadStripe">): ReactNode {
+function Form({
+  pack,
+  takesPromotionCodes,
+  onClose,
+  onPaid,
+}: Omit<CheckoutProps, "clientSecret" | "loadStripe">): ReactNode {
   const messages = useMessages();
   const { payment: texts } = messages;
   const format = useFormat();
@@ -125,7 +132,7 @@ function Form({ pack, onClose, onPaid }: Omit<CheckoutProps, "clientSecret" | "l
       )}
       {checkout === null ? null : (
         <>
-          <PromotionCode checkout={checkout} />
+          {takesPromotionCodes ? <PromotionCode checkout={checkout} /> : null}
           <BillingPlace checkout={checkout} />
         </>
       )}

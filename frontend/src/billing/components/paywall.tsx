@@ -1,32 +1,31 @@
 /** `Paywall`: says that credits are missing, why, and offers the packs to those who may buy. */
 
-import { type ReactNode, useState } from "react";
+import type { ReactNode } from "react";
 import { useFormat, useMessages } from "../context.js";
 import { labelOf } from "../labels.js";
-import type { CreditPackageRow } from "../queries/catalogue.js";
 import { useRights } from "../queries/membership.js";
 import { Card } from "../ui/card.js";
 import { Notice } from "../ui/feedback.js";
-import { PackageList, PayHere } from "./credit_packages.js";
+import { PackageList, PayHere, type Purchase, usePurchase } from "./credit_packages.js";
 import type { PaywallFacts } from "./paywall_facts.js";
 
 export interface PaywallProps {
   facts: PaywallFacts;
-  /** Shows the payment form somewhere else: a purchase ends the paywall; here, when left out. */
-  onPayHere?: (pack: CreditPackageRow) => void;
+  /** A purchase that is kept further up, for it ends the paywall; one of its own when left out. */
+  purchase?: Purchase | undefined;
   className?: string;
 }
 
 /** The paywall for one set of facts; see `paywallOfRefusal` and `paywallOfBalance`. */
-export function Paywall({ facts, onPayHere, className = "" }: PaywallProps): ReactNode {
+export function Paywall({ facts, purchase, className = "" }: PaywallProps): ReactNode {
   const messages = useMessages();
-  const [paying, setPaying] = useState<CreditPackageRow | null>(null);
+  const own = usePurchase();
   const rights = useRights();
   const { title, note } = usePaywallText(facts);
   const isForSale = facts.kind !== "limit" && facts.kind !== "approval";
   const canBuy = rights.data?.canBuy ?? false;
   const isDown = facts.kind === "zero";
-  if (paying !== null) return <PayHere pack={paying} onClose={() => setPaying(null)} className={className} />;
+  if (own.paying !== null) return <PayHere pack={own.paying} onClose={own.close} className={className} />;
   return (
     <Card title={title} className={`${isDown ? "border-danger" : "border-warning"} ${className}`}>
       <div className="space-y-4" data-testid="paywall">
@@ -34,7 +33,7 @@ export function Paywall({ facts, onPayHere, className = "" }: PaywallProps): Rea
           {note}
         </Notice>
         {!isForSale ? null : canBuy ? (
-          <PackageList onPayHere={onPayHere ?? setPaying} />
+          <PackageList purchase={purchase ?? own} />
         ) : (
           <Notice tone="neutral" title={messages.paywall.askTitle}>
             {messages.paywall.askNote}

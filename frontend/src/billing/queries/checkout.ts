@@ -41,7 +41,11 @@ export function useBuyPackage() {
   });
 }
 
-const paymentFormAnswer = z.object({ session_id: z.string(), client_secret: z.string() });
+const paymentFormAnswer = z.object({
+  session_id: z.string(),
+  client_secret: z.string(),
+  allow_promotion_codes: z.boolean(),
+});
 
 /**
  * Opens a checkout for a pack that is paid on this page, in Stripe's form; opening it again gives the same one while it is open.
@@ -61,7 +65,11 @@ export function usePaymentForm(packageId: string) {
         ...(checkoutReturnUrl === undefined ? {} : returnAddresses(checkoutReturnUrl)),
       };
       const answer = await callWorker("create_checkout_session", body, paymentFormAnswer);
-      return { sessionId: answer.session_id, clientSecret: answer.client_secret };
+      return {
+        sessionId: answer.session_id,
+        clientSecret: answer.client_secret,
+        takesPromotionCodes: answer.allow_promotion_codes,
+      };
     },
     staleTime: Number.POSITIVE_INFINITY,
     gcTime: 0,
