@@ -34,16 +34,20 @@ revoke all on function billing_private.transaction_sequence(uuid) from public;
 -- The transaction of an id, or no row. Unknown, malformed and foreign ids alike find nothing.
 create function billing_private.find_transaction(p_transaction_id uuid)
 returns setof billing.credit_transactions
-language sql
+language plpgsql -- a function in SQL that pins its search_path is planned at every call, and partitions make that dear
 stable
 set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
 as $$
+begin
+  return query
   select t.*
   from billing.organizations as o
   inner join billing.credit_transactions as t
     on t.organization_id = o.organization_id and t.sequence = billing_private.transaction_sequence(p_transaction_id)
   where o.ledger_number = ('x' || substr(replace(p_transaction_id::text, '-', ''), 1, 12))::bit(48)::bigint
-    and t.id = p_transaction_id
+    and t.id = p_transaction_id;
+end
 $$;
 revoke all on function billing_private.find_transaction(uuid) from public;
 

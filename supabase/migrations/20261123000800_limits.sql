@@ -250,17 +250,21 @@ create function billing_private.is_subject(
   p_agent_key_id text, p_run_id text
 )
 returns boolean
-language sql
+language plpgsql
 immutable
 set search_path = ''
-return coalesce(p_subject_id = case p_subject_type
-  when 'organization' then p_organization_id::text
-  when 'department' then p_department_id::text
-  when 'member' then p_user_id::text
-  when 'agent_type' then p_agent_type
-  when 'agent_key' then p_agent_key_id
-  when 'run' then p_run_id
-end, false);
+as $$
+begin
+  return coalesce(p_subject_id = case p_subject_type
+    when 'organization' then p_organization_id::text
+    when 'department' then p_department_id::text
+    when 'member' then p_user_id::text
+    when 'agent_type' then p_agent_type
+    when 'agent_key' then p_agent_key_id
+    when 'run' then p_run_id
+  end, false);
+end
+$$;
 revoke all on function billing_private.is_subject(text, text, uuid, uuid, uuid, text, text, text) from public;
 
 -- What a limit has used in the window that starts at p_start, from the ledger alone: consumptions and open holds, each in the window in which it
@@ -310,9 +314,10 @@ create function billing_private.move_counters(
   p_open_at timestamptz default null
 )
 returns void
-language sql
+language plpgsql
 set search_path = ''
 as $$
+begin
   update billing_private.credit_limit_counters as c
   set used = c.used + p_delta
   from billing.credit_limits as l
@@ -321,7 +326,8 @@ as $$
       l.subject_type, l.subject_id, (p_subject).organization_id, (p_subject).department_id, (p_subject).user_id, p_agent_type,
       (p_subject).agent_key_id, p_run_id)
     and c.window_start = billing_private.window_start(l.limit_window, l.timezone, p_taken_at)
-    and (p_open_at is null or p_open_at < coalesce(billing_private.window_end(l.limit_window, l.timezone, p_taken_at), 'infinity'))
+    and (p_open_at is null or p_open_at < coalesce(billing_private.window_end(l.limit_window, l.timezone, p_taken_at), 'infinity'));
+end
 $$;
 revoke all on function billing_private.move_counters(
   billing_private.spender, text, text, timestamptz, numeric, timestamptz

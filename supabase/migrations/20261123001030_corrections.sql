@@ -387,16 +387,18 @@ grant execute on function billing_private.adjust_credits(uuid, numeric, text, te
 -- Takes (negative amounts) from grants' own rows, closing those that are empty. Under the lock, after settle().
 create function billing_private.take_from_grants(p_organization_id uuid, p_grant_ids uuid[], p_amounts numeric[])
 returns void
-language sql
+language plpgsql
 set search_path = ''
 as $$
+begin
   update billing_private.credit_grant_lots as g
   set
     remaining = g.remaining + a.amount,
     is_open = g.remaining + a.amount > 0,
     closed_reason = case when g.remaining + a.amount = 0 then 'spent' end
   from unnest(p_grant_ids, p_amounts) as a (grant_id, amount)
-  where g.organization_id = p_organization_id and g.id = a.grant_id
+  where g.organization_id = p_organization_id and g.id = a.grant_id;
+end
 $$;
 revoke all on function billing_private.take_from_grants(uuid, uuid[], numeric[]) from public;
 

@@ -216,6 +216,8 @@ returns billing.credit_hold
 language plpgsql
 security definer
 set search_path = ''
+set plan_cache_mode = 'force_generic_plan' -- as for a spend: with hash partitions the planner would otherwise plan anew at every call
+set enable_seqscan = off
 as $$
 declare
   v_spender billing_private.spender;
@@ -309,11 +311,15 @@ comment on function billing.hold_credits(text, text, jsonb, numeric, uuid, uuid,
 -- The facts of a hold that its ledger entries repeat.
 create function billing_private.hold_detail(p_hold billing.credit_holds)
 returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = ''
-return jsonb_strip_nulls(jsonb_build_object(
-  'hold_id', p_hold.id, 'agent_type', p_hold.agent_type, 'action', p_hold.action, 'department_id', p_hold.department_id,
-  'user_id', p_hold.user_id, 'agent_key_id', p_hold.agent_key_id, 'run_id', p_hold.run_id
-));
+as $$
+begin
+  return jsonb_strip_nulls(jsonb_build_object(
+    'hold_id', p_hold.id, 'agent_type', p_hold.agent_type, 'action', p_hold.action, 'department_id', p_hold.department_id,
+    'user_id', p_hold.user_id, 'agent_key_id', p_hold.agent_key_id, 'run_id', p_hold.run_id
+  ));
+end
+$$;
 revoke all on function billing_private.hold_detail(billing.credit_holds) from public;

@@ -289,6 +289,8 @@ returns billing.credit_receipt
 language plpgsql
 security definer
 set search_path = ''
+set plan_cache_mode = 'force_generic_plan' -- see hold_credits
+set enable_seqscan = off
 as $$
 declare
   v_tail billing.credit_transactions;
@@ -366,6 +368,8 @@ returns billing.credit_hold
 language plpgsql
 security definer
 set search_path = ''
+set plan_cache_mode = 'force_generic_plan' -- see hold_credits
+set enable_seqscan = off
 as $$
 declare
   v_tail billing.credit_transactions;
@@ -406,6 +410,8 @@ returns billing.credit_hold
 language plpgsql
 security definer
 set search_path = ''
+set plan_cache_mode = 'force_generic_plan' -- see hold_credits
+set enable_seqscan = off
 as $$
 declare
   v_tail billing.credit_transactions;
