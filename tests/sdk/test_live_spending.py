@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -268,3 +269,24 @@ def test_the_example_runs_until_the_refusal_and_shows_where_to_top_up(
         "Refused (insufficient_credits): Not enough credits: 25 needed, 24.8 available, 0.2 missing." in text
     )
     assert f"/organizations/{organization.organization_id}/billing" in text.split("Top up here: ")[1]
+
+
+def test_what_a_meter_has_is_booked_when_the_process_ends_without_closing_it(
+    new_organization: NewOrganization, live_client: LiveClient, service: Client, stack: StackUnderTest
+) -> None:
+    organization = new_organization(credits=5000)
+    program = """
+from tallybase import Credits
+meter = Credits.from_env().meter()
+for number in range(2500):
+    meter.record("TestAgent", "test", amount=1, idempotency_key=f"line-{number}")
+    meter.record("TestAgent", "test", amount=1, idempotency_key=f"line-{number}")
+"""
+    environment = {
+        "TALLYBASE_URL": stack.supabase_url,
+        "TALLYBASE_KEY": stack.publishable_key,
+        "TALLYBASE_AGENT_KEY": organization.agent_key,
+    }
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+    assert live_client(organization).balance().available == 2500
+    assert_ledger_is_sound(service, organization)

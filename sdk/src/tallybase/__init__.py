@@ -46,6 +46,7 @@ from tallybase.errors import (
 )
 from tallybase.holds import AsyncHold, Hold
 from tallybase.management import Management
+from tallybase.meter import AsyncMeter, Meter
 from tallybase.models import (
     Approval,
     Balance,
@@ -70,6 +71,7 @@ __all__ = [
     "ApprovalRequired",
     "AsyncCredits",
     "AsyncHold",
+    "AsyncMeter",
     "Balance",
     "BaseCrew",
     "BillingRestricted",
@@ -94,6 +96,7 @@ __all__ = [
     "LimitExceeded",
     "Management",
     "MetadataTooLarge",
+    "Meter",
     "NotAuthorized",
     "NotFound",
     "Outbox",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -26,6 +27,7 @@ from tallybase.errors import (
     UnexpectedAnswer,
 )
 from tallybase.holds import AsyncHold
+from tallybase.meter import AsyncMeter, OnRefused
 from tallybase.models import Approval, Balance, Consumption, Outcome, Queued, Quote, Receipt
 from tallybase.options import CheckOptions, SpendOptions
 from tallybase.outbox import Outbox
@@ -72,6 +74,7 @@ class AsyncCredits(BaseClient):
         self._transport = transport or AsyncHttpxTransport()
         self._owns_transport = transport is None
         self._combiner = AsyncCombiner(self._send_rpc) if combine else None
+        self._meters: weakref.WeakSet[AsyncMeter] = weakref.WeakSet()
         self._sleep = sleep
 
     @classmethod
@@ -181,6 +184,13 @@ class AsyncCredits(BaseClient):
         steps = _spend.batch_steps(events, payer, current_run(), self._approvals, atomic=atomic)
         return await self.follow(steps)
 
+    def meter(self, *, most_waiting: int = 10_000, on_refused: OnRefused | None = None) -> AsyncMeter:
+        """Make a meter, for charges that nothing waits for. See `Credits.meter`; `record` is awaited here."""
+        self._require_open()
+        meter = AsyncMeter(self, most_waiting, on_refused)
+        self._meters.add(meter)
+        return meter
+
     async def settle_outbox(self, retry: RetryPolicy | None = None) -> list[Outcome]:
         """Book what waits in the outbox, oldest first, until the server cannot be reached.
 
@@ -260,9 +270,19 @@ class AsyncCredits(BaseClient):
             return TransportFailure(self._endpoint.redact(str(failure)))
 
     async def aclose(self) -> None:
-        """Try once to book what waits in the outbox, then close the connections."""
+        """Close its meters, try once to book what waits in the outbox, then close the connections.
+
+        Raises:
+            CreditsUnavailable: a meter could not book all it had, and there is no outbox.
+        """
         if self._closed:
             return
+        async with contextlib.AsyncExitStack() as cleaning:
+            cleaning.push_async_callback(self._close_connections)
+            for meter in list(self._meters):
+                cleaning.push_async_callback(meter.aclose)
+
+    async def _close_connections(self) -> None:
         if self.outbox is not None:
             with contextlib.suppress(TallybaseError):
                 await self.settle_outbox(replace(self.retry, max_attempts=1))

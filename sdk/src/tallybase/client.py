@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -26,6 +27,7 @@ from tallybase.errors import (
     UnexpectedAnswer,
 )
 from tallybase.holds import Hold
+from tallybase.meter import Meter, OnRefused
 from tallybase.models import Approval, Balance, Consumption, Outcome, Queued, Quote, Receipt
 from tallybase.options import CheckOptions, SpendOptions
 from tallybase.outbox import Outbox
@@ -87,6 +89,7 @@ class Credits(BaseClient):
         self._transport = transport or HttpxTransport()
         self._owns_transport = transport is None
         self._combiner = Combiner(self._send_rpc) if combine else None
+        self._meters: weakref.WeakSet[Meter] = weakref.WeakSet()
         self._sleep = sleep
 
     @classmethod
@@ -272,6 +275,21 @@ class Credits(BaseClient):
         steps = _spend.batch_steps(events, payer, current_run(), self._approvals, atomic=atomic)
         return self.follow(steps)
 
+    def meter(self, *, most_waiting: int = 10_000, on_refused: OnRefused | None = None) -> Meter:
+        """Make a meter, for charges that nothing waits for.
+
+        with credits.meter() as meter:
+            meter.record("QAAgent", "cached_answer")
+
+        Args:
+            most_waiting: charges in memory beyond which `record` waits.
+            on_refused: told of each refused charge, in the meter's thread; default: a warning in the log.
+        """
+        self._require_open()
+        meter = Meter(self, most_waiting, on_refused)
+        self._meters.add(meter)
+        return meter
+
     def settle_outbox(self, retry: RetryPolicy | None = None) -> list[Outcome]:
         """Book what waits in the outbox, oldest first, until the server cannot be reached.
 
@@ -363,9 +381,19 @@ class Credits(BaseClient):
             return TransportFailure(self._endpoint.redact(str(failure)))
 
     def close(self) -> None:
-        """Try once to book what waits in the outbox, then close the connections."""
+        """Close its meters, try once to book what waits in the outbox, then close the connections.
+
+        Raises:
+            CreditsUnavailable: a meter could not book all it had, and there is no outbox.
+        """
         if self._closed:
             return
+        with contextlib.ExitStack() as cleaning:
+            cleaning.callback(self._close_connections)
+            for meter in list(self._meters):
+                cleaning.callback(meter.close)
+
+    def _close_connections(self) -> None:
         if self.outbox is not None:
             with contextlib.suppress(TallybaseError):
                 self.settle_outbox(replace(self.retry, max_attempts=1))
