@@ -178,8 +178,8 @@ def test_private_schemas_are_not_reachable(stack: StackUnderTest) -> None:
 def test_a_body_that_nobody_read_spoils_no_other_request(stack: StackUnderTest) -> None:
     """PostgREST refuses a forged token before it reads the body, and closes where more than 8 kB are left.
 
-    Neither a request on that connection, nor the caller's next one, for whose head the rest of the body could be
-    taken, may be answered otherwise than alone.
+    Neither a request on that connection, nor the caller's next one, for whose head the rest of the body could
+    be taken, may be answered otherwise than alone.
     """
     headers = {"apikey": stack.publishable_key, "Content-Profile": SCHEMA, "Content-Type": "application/json"}
     forged = headers | {"Authorization": "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x"}
