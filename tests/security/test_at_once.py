@@ -278,8 +278,10 @@ def test_retry_stripe_events_leaves_to_others_what_they_are_at(
     with two_sessions(stack.database_url, None, None) as (one, two):
         assert one.call(take) is None
         assert two.call("select set_config('lock_timeout', '1s', true)") is None
-        assert two.call("select (billing_private.retry_stripe_events('2000-01-02')).processed") is None
-        assert two.answer == 0
+        assert two.call("select billing_private.retry_stripe_events('2000-01-02')") is None
+        state = "select attempts from billing_private.stripe_events where id = 'evt_$nonce'"
+        assert two.call(_filled(cast, state)) is None
+        assert two.answer == 1
 
 
 def test_record_customer_keeps_the_first(cast: Cast, owner_session: Database, stack: StackUnderTest) -> None:

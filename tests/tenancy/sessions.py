@@ -45,7 +45,7 @@ class Session:
             SQLSTATE and message of a refusal, None when it succeeded.
         """
         try:
-            cursor = self._connection.execute(statement.encode(), arguments)
+            cursor = self._connection.execute(statement.encode(), arguments or None)
             row = cursor.fetchone() if cursor.description is not None else None
             self.answer = None if row is None else next(iter(row.values()))
         except psycopg.Error as error:
