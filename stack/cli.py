@@ -153,7 +153,13 @@ def rotate(name: Annotated[str, typer.Argument(help=", ".join(get_args(keys.Rota
         _fail(f"{name} is none of {', '.join(get_args(keys.Rotatable))}")
     if _running(settings) is not None:
         _fail("The stack is running: `make down` first.")
-    keys.rotate(settings.state_dir / "keys.json", cast("keys.Rotatable", name))
+    fresh = keys.rotated(settings.keys, cast("keys.Rotatable", name))
+    if fresh.database_passwords != settings.keys.database_passwords:
+        try:
+            postgres.set_passwords(settings, fresh.database_passwords)
+        except postgres.PostgresError as error:
+            _fail(str(error))
+    keys.write(settings.state_dir / "keys.json", fresh)
     console.print(f"{name} is new; `make up` starts with it.")
 
 

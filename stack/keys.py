@@ -25,7 +25,14 @@ ROLE_TOKEN_LIFETIME_SECONDS = 10 * 365 * 24 * 3600
 LOGIN_ROLES = ("supabase_admin", "supabase_auth_admin", "supabase_realtime_admin", "authenticator")
 
 #: The secrets that can be replaced alone; passwords of the database's roles live in the database too.
-Rotatable = Literal["signing_key", "publishable_key", "secret_key", "role_token_secret", "webhook_secret"]
+Rotatable = Literal[
+    "signing_key",
+    "publishable_key",
+    "secret_key",
+    "role_token_secret",
+    "webhook_secret",
+    "database_passwords",
+]
 
 
 class Keys(BaseModel):
@@ -37,7 +44,7 @@ class Keys(BaseModel):
         secret_key: the `sb_secret_…` key, for servers.
         role_token_secret: HMAC-SHA-256 secret of the anon and service_role tokens that replace those keys.
         webhook_secret: the `whsec_…` secret that the Stripe twin signs its deliveries with.
-        database_passwords: password of each role in `LOGIN_ROLES`.
+        database_passwords: password of each role in `LOGIN_ROLES`, and of `postgres` once it was rotated.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -83,11 +90,12 @@ def load_or_create(path: Path) -> Keys:
         return Keys.model_validate_json(path.read_text())
     keys = _generate()
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, keys)
+    write(path, keys)
     return keys
 
 
-def _write(path: Path, keys: Keys) -> None:
+def write(path: Path, keys: Keys) -> None:
+    """Put keys into the key file (mode 0600), in one step."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -95,16 +103,17 @@ def _write(path: Path, keys: Keys) -> None:
     temporary.replace(path)
 
 
-def rotate(path: Path, name: Rotatable) -> None:
-    """Replace one secret of a stopped instance; what it signed or opened before is worth nothing afterwards.
+def rotated(kept: Keys, name: Rotatable) -> Keys:
+    """Return the keys with one secret replaced: what the old one signed or opened is worth nothing then.
 
     Args:
-        path: the key file.
-        name: which secret.
+        kept: the instance's keys.
+        name: which secret; `database_passwords` are all of them, `postgres`' well-known one included.
     """
-    fresh = _generate()
-    kept = load_or_create(path)
-    _write(path, kept.model_copy(update={name: getattr(fresh, name)}))
+    fresh: object = getattr(_generate(), name)
+    if name == "database_passwords":
+        fresh = {role: secrets.token_urlsafe(24) for role in (*LOGIN_ROLES, "postgres")}
+    return kept.model_copy(update={name: fresh})
 
 
 def write_signing_key(keys: Keys, path: Path) -> None:

@@ -7,13 +7,13 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
 from stack.install import POSTGRES_HOME
-from stack.keys import LOGIN_ROLES
 from stack.settings import HOST, POSTGRES_PASSWORD, StackSettings
 
 BOOTSTRAP_DIR = Path(__file__).parent / "bootstrap"
@@ -123,13 +123,47 @@ def bootstrap(settings: StackSettings) -> None:
         connection.execute("set password_encryption = 'scram-sha-256'")
         for file in _bootstrap_files(settings):
             connection.execute(file.read_bytes())
-        passwords = {role: settings.keys.database_passwords[role] for role in LOGIN_ROLES}
-        passwords["postgres"] = POSTGRES_PASSWORD
-        for role, password in passwords.items():
-            connection.execute(
-                sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(password))
-            )
+        for statement in _password_statements(
+            {"postgres": POSTGRES_PASSWORD} | settings.keys.database_passwords
+        ):
+            connection.execute(statement)
     _marker(settings).write_text(bootstrap_hash(settings))
+
+
+def set_passwords(settings: StackSettings, passwords: Mapping[str, str]) -> None:
+    """Give roles of a stopped cluster other passwords, without knowing the old ones.
+
+    Where there is no cluster yet, nothing is done. The server runs alone for it, without a network.
+    Interrupted, it can be run again.
+
+    Args:
+        settings: the instance.
+        passwords: role → password.
+
+    Raises:
+        PostgresError: the cluster is in use or broken.
+    """
+    if not _marker(settings).exists():
+        return
+    program = [*unprivileged_prefix(), str(POSTGRES_HOME / "bin" / "postgres"), "--single"]
+    # An error ends it, and no log repeats the statement.
+    options = ["-c", "exit_on_error=on", "-c", "log_min_error_statement=panic"]
+    lines = [f"{statement.as_string()}\n" for statement in _password_statements(passwords)]
+    done = subprocess.run(
+        [*program, "-D", str(settings.data_dir), *options, "postgres"],
+        input="".join(lines),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    if done.returncode != 0:
+        raise PostgresError(f"The passwords were not changed:\n{done.stderr.strip()}")
+
+
+def _password_statements(passwords: Mapping[str, str]) -> Iterator[sql.Composed]:
+    for role, password in passwords.items():
+        yield sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(password))
 
 
 def publish_api_settings(settings: StackSettings) -> None:

@@ -165,7 +165,8 @@ class StackSettings:
         Raises:
             KeyError: the role has no password.
         """
-        password = POSTGRES_PASSWORD if role == "postgres" else self.keys.database_passwords[role]
+        well_known = {"postgres": POSTGRES_PASSWORD}
+        password = (well_known | self.keys.database_passwords)[role]
         return f"postgresql://{role}:{quote(password)}@{HOST}:{self.ports.database}/postgres"
 
     @property

@@ -55,7 +55,6 @@ create table billing.departments (
   organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   name text not null,
-  archived_at timestamptz,
   created_at timestamptz not null default now(),
   constraint departments_pkey primary key (organization_id, id),
   constraint departments_name_unique unique (organization_id, name),
@@ -66,7 +65,6 @@ comment on table billing.departments is 'Parts of an organization that spend und
 comment on column billing.departments.organization_id is 'The tenant.';
 comment on column billing.departments.id is 'The department''s id; unique within its organization.';
 comment on column billing.departments.name is 'Unique within the organization; 1 to 200 characters.';
-comment on column billing.departments.archived_at is 'When it was closed to new spends; null: open.';
 comment on column billing.departments.created_at is 'When it was created.';
 
 create table billing.organization_members (

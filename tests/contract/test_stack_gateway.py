@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,8 @@ from websockets.sync.client import connect
 
 from tests.conftest import SCHEMA, Organization, StackUnderTest
 
+#: Callers at once, and refused requests of each.
+CALLERS, ROUNDS = 6, 40
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36"
 
 
@@ -170,3 +173,54 @@ def test_private_schemas_are_not_reachable(stack: StackUnderTest) -> None:
             f"{stack.rest_url}/", headers={"apikey": stack.secret_key, "Accept-Profile": schema}
         )
         assert answer.status_code == 406, schema
+
+
+def test_a_body_that_nobody_read_spoils_no_other_request(stack: StackUnderTest) -> None:
+    """PostgREST refuses a forged token before it reads the body, and closes where more than 8 kB are left.
+
+    Neither a request on that connection, nor the caller's next one, for whose head the rest of the body could
+    be taken, may be answered otherwise than alone.
+    """
+    headers = {"apikey": stack.publishable_key, "Content-Profile": SCHEMA, "Content-Type": "application/json"}
+    forged = headers | {"Authorization": "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x"}
+    address = f"{stack.rest_url}/rpc/describe_agent_key"
+    bodies = [
+        b"GET /rest/v1/taken_for_a_request HTTP/1.1\r\nHost: x\r\n\r\n" * n for n in (200, 2000, 10_000)
+    ]
+
+    def call(_: int) -> list[tuple[int, str]]:
+        answers = []
+        with httpx.Client(timeout=60) as client:
+            for number in range(ROUNDS):
+                refused = client.post(address, headers=forged, content=bodies[number % len(bodies)])
+                answers += [(refused.status_code, refused.json().get("code", refused.text))]
+                for _ in range(2):
+                    after = client.post(address, headers=headers, content=b"{}")
+                    answers += [(after.status_code, after.json()["message"])]
+        return answers
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        every = [answer for answers in pool.map(call, range(CALLERS)) for answer in answers]
+    refused, after = (401, "PGRST301"), (401, "agent_key_invalid")
+    assert {answer: every.count(answer) for answer in set(every)} == {
+        refused: CALLERS * ROUNDS,
+        after: CALLERS * ROUNDS * 2,
+    }
+
+
+@pytest.mark.parametrize("size", [7_000, 9_000, 1_000_000])
+def test_a_long_body_arrives_whole(stack: StackUnderTest, size: int) -> None:
+    arguments = {"agent_type": "TestAgent", "action": "test", "metadata": {"text": "x" * size}}
+    headers = {"apikey": stack.publishable_key, "Content-Profile": SCHEMA, "x-agent-key": "tb_local_nonsense"}
+    address = f"{stack.rest_url}/rpc/consume_credits"
+    answer = httpx.post(address, headers=headers, json=arguments, timeout=60)
+    assert answer.json()["message"] == "agent_key_invalid", (
+        "the caller is looked at first, in a body that was read"
+    )
+    chunked = httpx.post(
+        address,
+        headers=headers | {"Content-Type": "application/json"},
+        content=iter([b'{"agent_type": "TestAgent", "action": "test", ', b'"amount": 1}' + b" " * size]),
+        timeout=60,
+    )
+    assert chunked.json()["message"] == "agent_key_invalid", "of a length that was not said as well"

@@ -13,7 +13,10 @@ from psycopg.types.json import Jsonb
 from tests.security.catalogue import Database
 
 _HERE = Path(__file__).parent
-#: Everybody who may call, as the access matrix names them. All but anon, agent and service are people.
+#: What the token of principal `agent_token` says of itself; its key has the same scopes.
+AGENT_TOKEN_SCOPES = ("check", "consume", "hold", "read")
+#: Everybody who may call, as the access matrix names them. All but anon, agent, agent_token and service are
+#: people.
 PRINCIPALS = (
     "anon",
     "stranger",
@@ -24,6 +27,7 @@ PRINCIPALS = (
     "admin",
     "owner",
     "agent",
+    "agent_token",
     "service",
 )
 _ROLES = {
@@ -176,10 +180,23 @@ def _spend(database: Database, cast: Cast, organization: UUID) -> None:
         database.execute("select billing.remove_member(%s, %s)", (organization, cast.users["former_member"]))
 
 
+def token_claims(cast: Cast) -> dict[str, Any]:
+    """What a token in place of the agent's key says, beside its role and its end."""
+    return {"agent_key_id": cast.ids["key_id"], "scopes": list(AGENT_TOKEN_SCOPES)}
+
+
 def speak(database: Database, cast: Cast, name: str) -> None:
     """Go on as a person or the agent, as PostgREST would put it; '' is the schema's owner again."""
-    role = {"": "none", "agent": "anon", "anon": "anon", "service": "service_role"}.get(name, "authenticated")
-    claims = Jsonb({"sub": str(cast.users[name]), "role": role}) if name in cast.users else ""
+    role = {
+        "": "none",
+        "agent": "anon",
+        "agent_token": "billing_agent",
+        "anon": "anon",
+        "service": "service_role",
+    }.get(name, "authenticated")
+    claims: object = Jsonb({"sub": str(cast.users[name]), "role": role}) if name in cast.users else ""
+    if name == "agent_token":
+        claims = Jsonb({"role": role, "exp": 2**31, **token_claims(cast)})
     headers = Jsonb({"x-agent-key": cast.agent_key}) if name == "agent" else ""
     database.execute("select set_config('request.jwt.claims', %s::text, true)", (claims,))
     database.execute("select set_config('request.headers', %s::text, true)", (headers,))

@@ -14,7 +14,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.conftest import StackUnderTest
-from tests.security.cast import PRINCIPALS, Cast, make_cast
+from tests.security.cast import PRINCIPALS, Cast, make_cast, token_claims
 from tests.security.catalogue import Database
 from tests.security.http import Caller, user_token
 
@@ -50,8 +50,23 @@ def anon_caller(stack: StackUnderTest, rest: httpx.Client) -> Caller:
 
 
 @pytest.fixture(scope="session")
+def tokens_on(owner_session: Database) -> Iterator[None]:
+    """Agents' tokens are on while any process of the run needs them: the last one switches them off."""
+    shared = "pg_catalog.hashtextextended('tests.agent_tokens', 0)"
+    owner_session.execute(f"select pg_advisory_lock_shared({shared})".encode())
+    owner_session.execute(
+        "insert into billing_private.settings (name, value) values ('agent_tokens', 'on')"
+        " on conflict (name) do update set value = 'on'"
+    )
+    yield
+    owner_session.execute(f"select pg_advisory_unlock_shared({shared})".encode())
+    switch_off = "delete from billing_private.settings where name = 'agent_tokens'"
+    owner_session.execute(f"{switch_off} and pg_try_advisory_lock({shared})".encode())
+
+
+@pytest.fixture(scope="session")
 def callers_of(
-    stack: StackUnderTest, rest: httpx.Client, signing_key: SigningKey, anon_caller: Caller
+    stack: StackUnderTest, rest: httpx.Client, signing_key: SigningKey, anon_caller: Caller, tokens_on: None
 ) -> CallersOf:
     """Returns a function: a cast → a caller for each of its principals."""
 
@@ -62,6 +77,9 @@ def callers_of(
             "agent": Caller("agent", rest, visitor | {"x-agent-key": cast.agent_key}),
             "service": Caller("service", rest, {"apikey": stack.secret_key}),
         }
+        claims = token_claims(cast) | {"role": "billing_agent", "aud": "billing_agent"}
+        token = user_token(signing_key, None, **claims)
+        made["agent_token"] = Caller("agent_token", rest, visitor | {"Authorization": f"Bearer {token}"})
         for name, user_id in cast.users.items():
             token = user_token(signing_key, user_id)
             made[name] = Caller(name, rest, visitor | {"Authorization": f"Bearer {token}"})

@@ -107,12 +107,12 @@ def user_token(signing_key: Mapping[str, str], user_id: object, **changes: objec
 
     Args:
         signing_key: the project's private key as a JWK.
-        user_id: whom it names.
+        user_id: whom it names; None for nobody.
         changes: claims to add, change or (None) leave out.
     """
     now = int(time.time())
     claims: dict[str, object] = {
-        "sub": str(user_id),
+        "sub": None if user_id is None else str(user_id),
         "aud": "authenticated",
         "role": "authenticated",
         "iat": now,

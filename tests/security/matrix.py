@@ -18,6 +18,7 @@ PATH = Path(__file__).with_name("access_matrix.toml")
 API_ROLES = dict.fromkeys(PRINCIPALS, "authenticated") | {
     "anon": "anon",
     "agent": "anon",
+    "agent_token": "billing_agent",
     "service": "service_role",
 }
 _ABSENT = "null"

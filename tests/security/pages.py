@@ -32,6 +32,7 @@ _PEOPLE = {
     "admin": "admin",
     "owner": "owner",
     "agent": "agent key",
+    "agent_token": "agent token",
     "service": "service",
 }
 _LEVELS = {

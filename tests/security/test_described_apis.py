@@ -19,10 +19,6 @@ from tests.security.cast import Cast
 from tests.security.catalogue import Database, money_digest
 from tests.security.http import Caller
 
-# PostgREST closes connections that malformed requests leave half read; of tests beside these, the gateway
-# would then answer one with 502.
-pytestmark = pytest.mark.serial
-
 EXAMPLES = os.environ.get("TALLYBASE_SCHEMATHESIS_EXAMPLES", "1")
 #: They work on all organizations at once, for longer than a request may take on a full database.
 _WHOLE = "^/rpc/(verify_ledger|run_due_jobs|rebuild_ledger)$"

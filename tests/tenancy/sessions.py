@@ -20,14 +20,16 @@ class Session:
 
     Args:
         database_url: connection of the role `postgres`.
-        user_id: who speaks, as PostgREST would set it up.
+        user_id: who speaks, as PostgREST would set it up; None: the schema's owner.
     """
 
-    def __init__(self, database_url: str, user_id: UUID) -> None:
+    def __init__(self, database_url: str, user_id: UUID | None) -> None:
         self._connection = psycopg.connect(database_url, row_factory=dict_row)
-        self._connection.execute("select set_config('role', 'authenticated', true)")
-        claims = json.dumps({"sub": str(user_id), "role": "authenticated", "is_anonymous": False})
-        self._connection.execute("select set_config('request.jwt.claims', %s, true)", (claims,))
+        if user_id is not None:
+            self._connection.execute("select set_config('role', 'authenticated', true)")
+            claims = json.dumps({"sub": str(user_id), "role": "authenticated", "is_anonymous": False})
+            self._connection.execute("select set_config('request.jwt.claims', %s, true)", (claims,))
+        self.answer: Any = None
         self.pid = self._connection.info.backend_pid
 
     def __enter__(self) -> Self:
@@ -37,13 +39,15 @@ class Session:
         self._connection.close()
 
     def call(self, statement: str, *arguments: object) -> Refusal | None:
-        """Run a statement; the transaction stays open.
+        """Run a statement; the transaction stays open. `answer` is then the first column of its first row.
 
         Returns:
             SQLSTATE and message of a refusal, None when it succeeded.
         """
         try:
-            self._connection.execute(statement.encode(), arguments)
+            cursor = self._connection.execute(statement.encode(), arguments or None)
+            row = cursor.fetchone() if cursor.description is not None else None
+            self.answer = None if row is None else next(iter(row.values()))
         except psycopg.Error as error:
             return str(error.sqlstate), str(error.diag.message_primary)
         return None
@@ -84,7 +88,9 @@ class Waiting:
 
 
 @contextmanager
-def two_sessions(database_url: str, first: UUID, second: UUID) -> Iterator[tuple[Session, Session]]:
-    """Open a session for each of two people."""
+def two_sessions(
+    database_url: str, first: UUID | None, second: UUID | None
+) -> Iterator[tuple[Session, Session]]:
+    """Open a session for each of two people; None: the schema's owner."""
     with Session(database_url, first) as one, Session(database_url, second) as other:
         yield one, other

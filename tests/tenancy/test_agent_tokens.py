@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,31 @@ def signing_key() -> str:
 @pytest.fixture
 def tokens_on(database: Database) -> Iterator[None]:
     """Tokens are switched on, for as long as the test runs."""
-    database.execute(
-        "insert into billing_private.settings (name, value) values ('agent_tokens', 'on')"
-        " on conflict (name) do update set value = 'on'"
-    )
+    with _switched(database, "on"):
+        yield
+
+
+@pytest.fixture
+def tokens_off(database: Database) -> Iterator[None]:
+    """Nothing is said about tokens, as in a new installation."""
+    with _switched(database, None):
+        yield
+
+
+@contextmanager
+def _switched(database: Database, value: str | None) -> Iterator[None]:
+    query = "select value from billing_private.settings where name = 'agent_tokens'"
+    before = database.execute(query).fetchone()
+    _switch(database, value)
     yield
+    _switch(database, None if before is None else before["value"])
+
+
+def _switch(database: Database, value: str | None) -> None:
     database.execute("delete from billing_private.settings where name = 'agent_tokens'")
+    if value is not None:
+        query = "insert into billing_private.settings (name, value) values ('agent_tokens', %s)"
+        database.execute(query, (value,))
 
 
 @pytest.fixture
@@ -86,7 +106,7 @@ def _signed(signing_key: str, key_id: str, **claims: object) -> str:
 
 
 def test_tokens_are_off_unless_both_switches_are_on(
-    organization: Organization, stack: StackUnderTest, rest: httpx.Client, signing_key: str
+    organization: Organization, stack: StackUnderTest, rest: httpx.Client, signing_key: str, tokens_off: None
 ) -> None:
     asked = httpx.post(
         f"{stack.workers_url}/workers/v1/exchange_agent_key",

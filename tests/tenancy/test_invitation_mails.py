@@ -16,6 +16,8 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from billing import invitations, mail
 from billing.errors import NotConfiguredError
@@ -218,6 +220,52 @@ def test_another_machine_is_told_nothing_without_tls(stack: StackUnderTest) -> N
             with pytest.raises(mail.MailError):
                 mail.send(message)
     assert _mails(stack, recipient) == []
+
+
+class _Provider:
+    """A mail provider that knows one password, and the mails that it took; the names are aiosmtpd's."""
+
+    def __init__(self, password: str) -> None:
+        self.password = password
+        self.recipients: list[str] = []
+
+    def check(self, _server: SMTP, _session: Session, _mail: Envelope, _how: str, login: Any) -> AuthResult:
+        is_known = (login.login, login.password) == (b"tallybase", self.password.encode())
+        return AuthResult(success=is_known, handled=False)
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+        self.recipients += envelope.rcpt_tos
+        return "250 OK"
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_a_leaked_password_of_the_mail_server_is_replaced_by_deploying_another(stack: StackUnderTest) -> None:
+    provider = _Provider("leaked")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    served = Controller(
+        provider,
+        hostname="127.0.0.1",
+        port=port,
+        authenticator=provider.check,
+        auth_required=True,
+        auth_require_tls=False,
+    )
+
+    def send(password: str, recipient: str) -> None:
+        with settings_of(stack, SMTP_URL=f"smtp://tallybase:{password}@127.0.0.1:{port}"):
+            mail.send(mail.compose(recipient, "Hello", "Hello"))
+
+    served.start()
+    try:
+        send("leaked", "before@tests.test")
+        provider.password = "n%3Aw"  # changed there; percent-encoded in the address
+        with pytest.raises(mail.MailError):
+            send("leaked", "meanwhile@tests.test")
+        send("n%253Aw", "after@tests.test")
+    finally:
+        served.stop()
+    assert provider.recipients == ["before@tests.test", "after@tests.test"]
 
 
 def _smtp_port(stack: StackUnderTest) -> int:

@@ -4,7 +4,7 @@ import type { ReactNode } from "react";
 import { useBilling, useDepartments, useRights } from "../billing/index.js";
 import { labelOf } from "../billing/labels.js";
 import { Card } from "../billing/ui/card.js";
-import { Badge, EmptyState } from "../billing/ui/feedback.js";
+import { EmptyState } from "../billing/ui/feedback.js";
 import { QueryState } from "../billing/ui/query_state.js";
 import { texts } from "./messages.js";
 import type { OrganizationRow } from "./organizations.js";
@@ -57,9 +57,8 @@ function Departments(): ReactNode {
         {(rows) => (
           <ul className="divide-y text-sm">
             {rows.map((row) => (
-              <li key={row.id} className="flex items-center gap-2 py-2">
+              <li key={row.id} className="py-2">
                 {row.name}
-                {row.archived_at === null ? null : <Badge>{texts.settings.archived}</Badge>}
               </li>
             ))}
           </ul>

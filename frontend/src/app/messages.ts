@@ -57,7 +57,6 @@ export const texts = {
     departmentsTitle: "Departments",
     departmentsNone: "No departments",
     departmentsNote: "Departments let parts of an organization spend under limits of their own.",
-    archived: "Archived",
     membersTitle: "Members",
     membersCaption: "Members of the organization",
     member: "Member",

@@ -327,14 +327,14 @@ isOneToOne: true
                   ]
                 },"departments": {
                   Row: {
-                    "archived_at": string | null,"created_at": string,"id": string,"name": string,"organization_id": string
+                    "created_at": string,"id": string,"name": string,"organization_id": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "archived_at"?: string | null,"created_at"?: string,"id"?: string,"name": string,"organization_id": string
+                    "created_at"?: string,"id"?: string,"name": string,"organization_id": string
                   }
                   Update: {
-                    "archived_at"?: string | null,"created_at"?: string,"id"?: string,"name"?: string,"organization_id"?: string
+                    "created_at"?: string,"id"?: string,"name"?: string,"organization_id"?: string
                   }
                   Relationships: [
                     {
@@ -911,8 +911,7 @@ isOneToOne: false
       } },
 "create_department":
 { Args: { "name": string,"organization_id": string,"reason"?: string }; Returns: {
-              "archived_at": string | null,
-"created_at": string,
+              "created_at": string,
 "id": string,
 "name": string,
 "organization_id": string

@@ -29,6 +29,7 @@ _PRIVATE = {
     "credit_limit_counters": ("billing.department_credit_limits", "department_credit_limits"),
 }
 
+_TOKENS_ON = "insert into billing_private.settings (name, value) values ('agent_tokens', 'on')"
 _SPEND = "select billing.consume_credits(%s, 'do', amount => 1, organization_id => %s, run_id => 'r')"
 
 
@@ -40,6 +41,7 @@ class Questioner:
         self._session: Database = psycopg.connect(url, row_factory=dict_row)
         self._matrix = Matrix.load()
         with self._session.transaction():
+            self._session.execute(_TOKENS_ON)
             self._cast = make_cast(self._session, furnished=True)
             for organization in (self._cast.acme, self._cast.globex):
                 self._session.execute(_SPEND, (self._cast.ids["agent_type"], organization))

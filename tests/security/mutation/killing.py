@@ -21,8 +21,10 @@ from tests.security.mutation.mutants import Connection, Mutant
 
 #: Stories of the catalogue find any change of rights, and none of behaviour.
 STORIES = [file for file in sorted(TESTS_DIR.glob("*.sql")) if file.name >= "10"]
-_ROOMS = ("security", "ledger", "money")
+_ROOMS = ("security", "tenancy", "ledger", "money")
 _FILES = [file for room in _ROOMS for file in sorted((REPOSITORY / "tests" / room).glob("test_*.py"))]
+#: Two calls at once; a test is named by the function whose lock it is about.
+_AT_ONCE = "tests/security/test_at_once.py"
 #: Run with a choice of their cases, or of no use here.
 _OTHERWISE = (
     "test_access_matrix.py",
@@ -30,6 +32,10 @@ _OTHERWISE = (
     "test_locks.py",
     "test_lints.py",
     "test_golden_acl.py",
+    "test_described_apis.py",
+    "test_random_requests.py",
+    "test_soak.py",
+    "test_timing.py",
 )
 _PYTEST = ("-q", "-x", "-p", "no:cacheprovider", "--timeout=30")
 _NEAREST = 6
@@ -84,11 +90,13 @@ def over_http(mutant: Mutant, calls: CallGraph) -> str:
         mutant: what is missing there now.
         calls: who calls whom.
     """
+    if mutant.kind == "lock" and _run(_AT_ONCE, "-k", mutant.subject):
+        return _AT_ONCE
     names = [mutant.subject, *calls.exposed_callers(mutant.subject)[:_NEAREST]]
     whole = [file for file in _FILES if file.name not in _OTHERWISE]
     chosen = files_that_mention(names, whole)
     if mutant.kind == "lock":
-        chosen.sort(key=lambda file: "concurrency" not in file.name)
+        chosen.sort(key=lambda file: "concurrency" not in file.name and "at_once" not in file.name)
     for file in chosen[:_NEAREST_FILES]:
         if noticed := _run(str(file.relative_to(REPOSITORY))):
             return noticed
@@ -101,14 +109,19 @@ def fails_anyway(file: str) -> bool:
     return bool(_run(file))
 
 
-def _run(file: str) -> str:
-    """Run tests in a fork of this process, which has the imports done; return the file if one fails."""
+def _run(file: str, *options: str) -> str:
+    """Run tests in a fork of this process, which has the imports done; return the file if one fails.
+
+    Args:
+        file: where they are.
+        options: of pytest, which choose some of them.
+    """
     child = os.fork()
     if child == 0:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        status = pytest.main([*_PYTEST, file])
+        status = pytest.main([*_PYTEST, *options, file])
         os._exit(int(status))
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:

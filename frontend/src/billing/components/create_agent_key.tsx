@@ -89,9 +89,7 @@ function KeyForm({ create }: { create: ReturnType<typeof useCreateAgentKey> }): 
         value={departmentId}
         options={[
           { value: "", label: texts.wholeOrganization },
-          ...(departments.data ?? [])
-            .filter((row) => row.archived_at === null)
-            .map((row) => ({ value: row.id, label: row.name })),
+          ...(departments.data ?? []).map((row) => ({ value: row.id, label: row.name })),
         ]}
         onValueChange={setDepartmentId}
       />

@@ -14,7 +14,7 @@ import { readAmountEntry } from "./amount_entry.js";
 const LEAST_LIMIT = 0n;
 
 export interface SetDepartmentLimitProps {
-  departments: readonly { readonly id: string; readonly name: string; readonly archived_at: string | null }[];
+  departments: readonly { readonly id: string; readonly name: string }[];
   /** The limit to change; null to set another. */
   present: DepartmentLimitRow | null;
   onClose: () => void;
@@ -25,8 +25,7 @@ export function SetDepartmentLimit({ departments, present, onClose }: SetDepartm
   const messages = useMessages();
   const texts = messages.limits;
   const save = useSetDepartmentLimit();
-  const choices = departments.filter((row) => row.archived_at === null || row.id === present?.departmentId);
-  const [departmentId, setDepartmentId] = useState(present?.departmentId ?? choices[0]?.id ?? "");
+  const [departmentId, setDepartmentId] = useState(present?.departmentId ?? departments[0]?.id ?? "");
   const [spendWindow, setSpendWindow] = useState(present?.window ?? "month");
   const [mode, setMode] = useState(present?.mode ?? "hard");
   const [entry, setEntry] = useState(present === null ? "" : creditsToText(present.amount));
@@ -45,7 +44,7 @@ export function SetDepartmentLimit({ departments, present, onClose }: SetDepartm
           label={texts.department}
           value={departmentId}
           disabled={present !== null}
-          options={choices.map((row) => ({ value: row.id, label: row.name }))}
+          options={departments.map((row) => ({ value: row.id, label: row.name }))}
           onValueChange={setDepartmentId}
         />
         <div className="grid gap-4 sm:grid-cols-2">

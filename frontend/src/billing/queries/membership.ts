@@ -84,7 +84,7 @@ export function useDepartments() {
       answerOf(
         schema
           .from("departments")
-          .select("id, name, archived_at")
+          .select("id, name")
           .eq("organization_id", organizationId)
           .order("name")
           .abortSignal(signal),
