@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ class Causes:
         if claims:
             raise AnomalyError(f"receipts of entries that do not exist: {claims}")
 
-    def _decide(self, entry: Row, claims: list[Claim], lost: dict[object, Operation]) -> None:
+    def _decide(self, entry: Row, claims: list[Claim], lost: Mapping[object, Sequence[Operation]]) -> None:
         place = entry["sequence"]
         first = [claim for claim in claims if claim.is_first]
         if len(first) > 1:
@@ -91,7 +91,7 @@ class Causes:
         owner = first[0] if first else next((c for c in claims if c.operation.was_lost), None)
         if owner is None and not claims and self._is_by_itself(entry):
             return
-        if owner is None and (operation := lost.get(self._identity(entry))):
+        if owner is None and (operation := _cause_among(lost.get(self._identity(entry), ()), place)):
             owner = Claim(operation, None)
         if owner is None:
             raise AnomalyError(f"entry {place} ({entry['kind']}, {entry['reason']}) has no cause: {claims}")
@@ -166,9 +166,9 @@ class Causes:
         return None
 
     @staticmethod
-    def _lost_calls(operations: list[Operation]) -> dict[object, Operation]:
+    def _lost_calls(operations: list[Operation]) -> Mapping[object, Sequence[Operation]]:
         """Calls that were sent again: an earlier sending may take effect after a later one was refused."""
-        found: dict[object, Operation] = {}
+        found: dict[object, list[Operation]] = defaultdict(list)
         for operation in operations:
             if operation.was_lost:
                 told = operation.arguments
@@ -178,8 +178,14 @@ class Causes:
                     "release_hold": ("release", told.get("hold_id")),
                     "void_grant": ("void", told.get("grant_id")),
                 }.get(operation.function, ("key", told.get("idempotency_key")))
-                found[identity] = operation
+                found[identity].append(operation)
         return found
+
+
+def _cause_among(operations: Sequence[Operation], place: int) -> Operation | None:
+    """The call that can have caused an entry: one that was under way when it came, else one that began before."""
+    began = [operation for operation in operations if operation.before.sequence < place]
+    return next((o for o in began if place <= o.after.sequence), next(iter(began or operations), None))
 
 
 def _moved_nothing(operation: Operation) -> bool:
