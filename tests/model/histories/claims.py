@@ -183,7 +183,7 @@ class Causes:
 
 
 def _cause_among(operations: Sequence[Operation], place: int) -> Operation | None:
-    """The call that can have caused an entry: one that was under way when it came, else one that began before."""
+    """The call that can have caused an entry: one under way when it came, else one that began before."""
     began = [operation for operation in operations if operation.before.sequence < place]
     return next((o for o in began if place <= o.after.sequence), next(iter(began or operations), None))
 
