@@ -25,8 +25,8 @@ class PortalRequest(BaseModel):
     Attributes:
         organization_id: whose billing.
         return_url: where the page leads back to, on the front end's origin.
-        flow: opens the page at one task instead of at its front, and leads back when it is done: another card,
-            the plan's end, or another plan. The last two need a live subscription.
+        flow: opens the page at one task instead of at its front, and leads back when it is done: another
+            card, the plan's end, or another plan. The last two need a live subscription.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -50,8 +50,8 @@ def create(request: Request) -> http.Answer:
     """Handle POST create_portal_session.
 
     Raises:
-        WorkerError: 401, 403 (also for a foreign or unknown organization), 404 (a task of the plan, and there is
-            no live subscription), 422, 502 (also a task that the portal's configuration does not allow), 503.
+        WorkerError: 401, 403 (also for a foreign or unknown organization), 404 (a task of the plan, and there
+            is no live subscription), 422, 502 (also for what the portal's configuration does not allow), 503.
     """
     user = auth.require_user(request)
     body = http.parse(request, PortalRequest)
