@@ -1,6 +1,16 @@
 -- Catalogue: plans, packs and the prices of agents' actions.
 -- Stripe's ids live apart (billing_private.stripe_catalogue), because visitors read plans and packs.
 
+-- Of what an amount of money must be a multiple, in the smallest unit of its currency: nobody can pay the third decimal of Kuwaiti dinars and their
+-- like, nor a fraction of Icelandic crowns or Ugandan shillings (https://docs.stripe.com/currencies#special-cases).
+create function billing_private.charge_step(p_currency text)
+returns integer
+language sql
+immutable
+set search_path = ''
+return case when p_currency in ('bhd', 'jod', 'kwd', 'omr', 'tnd') then 10 when p_currency in ('isk', 'ugx') then 100 else 1 end;
+revoke all on function billing_private.charge_step(text) from public;
+
 create table billing.subscription_plans (
   id uuid not null default gen_random_uuid(),
   key text not null,
@@ -26,6 +36,7 @@ create table billing.subscription_plans (
   constraint subscription_plans_name_length check (length(name) between 1 and 200),
   constraint subscription_plans_unit_amount_not_negative check (unit_amount >= 0),
   constraint subscription_plans_currency_format check (currency ~ '^[a-z]{3}$'),
+  constraint subscription_plans_unit_amount_payable check (unit_amount % billing_private.charge_step(currency) = 0),
   constraint subscription_plans_billing_interval_known check (billing_interval in ('day', 'week', 'month', 'year')),
   constraint subscription_plans_rollover_share_range check (rollover_share between 0 and 1),
   constraint subscription_plans_trial_days_range check (trial_days between 0 and 730),
@@ -129,7 +140,8 @@ create table billing.credit_packages (
   constraint credit_packages_name_length check (length(name) between 1 and 200),
   constraint credit_packages_credits_positive check (credits > 0),
   constraint credit_packages_unit_amount_positive check (unit_amount > 0),
-  constraint credit_packages_currency_format check (currency ~ '^[a-z]{3}$')
+  constraint credit_packages_currency_format check (currency ~ '^[a-z]{3}$'),
+  constraint credit_packages_unit_amount_payable check (unit_amount % billing_private.charge_step(currency) = 0)
 );
 alter table billing.credit_packages enable row level security;
 revoke all on table billing.credit_packages from public, anon, authenticated, service_role;

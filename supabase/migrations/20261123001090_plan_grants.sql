@@ -154,10 +154,12 @@ return (
 revoke all on function billing_private.plan_credits_granted(uuid, uuid, timestamptz, timestamptz) from public;
 
 -- Adds to a period that is granted, or will be: an upgrade. p_period_start: since when it counts, within the period. It ends with the period; of
--- it may roll over what the plan's cap leaves above the period's other grants. Keyed by p_reference; otherwise as renew_subscription.
+-- it may roll over what the plan's cap leaves above the period's other grants. p_due_plan_id, p_due_amount: what the period itself will grant, where it
+-- is paid only later. Keyed by p_reference; otherwise as renew_subscription.
 create function billing_private.add_plan_credits(
   p_organization_id uuid, p_subscription_id uuid, p_period_start timestamptz, p_period_end timestamptz, p_amount numeric, p_reference text,
-  p_plan_id uuid default null, p_unit_cost numeric default 0, p_currency text default null
+  p_plan_id uuid default null, p_unit_cost numeric default 0, p_currency text default null, p_due_plan_id uuid default null,
+  p_due_amount numeric default null
 )
 returns billing.grant_receipt
 language plpgsql
@@ -200,8 +202,10 @@ begin
   v_lot.unit_cost := coalesce(p_unit_cost, 0);
   v_lot.currency := p_currency;
   v_lot.rollover_cap := (
-    select least(p_amount, greatest(0, billing_private.rollover_cap_of(v_plan, coalesce(sum(g.amount), 0) + p_amount, v_subscription.quantity)
-      - coalesce(sum(g.rollover_cap), 0)))
+    select least(p_amount, greatest(0, billing_private.rollover_cap_of(
+        v_plan, coalesce(sum(g.amount), 0) + coalesce(p_due_amount, 0) + p_amount, v_subscription.quantity)
+      - coalesce(sum(g.rollover_cap), 0) - case when p_due_plan_id is null then 0 else billing_private.rollover_cap_of(
+        billing_private.plan_at(p_due_plan_id, p_period_start), p_due_amount, v_subscription.quantity) end))
     from billing_private.credit_grant_lots as g
     where g.organization_id = p_organization_id and g.subscription_id = p_subscription_id and g.source = 'subscription'
       and g.period_ends_at = v_lot.period_ends_at
@@ -211,7 +215,7 @@ begin
 end
 $$;
 revoke all on function billing_private.add_plan_credits(
-  uuid, uuid, timestamptz, timestamptz, numeric, text, uuid, numeric, text
+  uuid, uuid, timestamptz, timestamptz, numeric, text, uuid, numeric, text, uuid, numeric
 ) from public;
 
 -- Says when a subscription's plan credits end: p_ends_at; null: it goes on, and they may be spent up to grace_ends_at. An end in the past is

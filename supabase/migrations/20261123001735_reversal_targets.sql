@@ -63,8 +63,9 @@ end
 $$;
 revoke all on function billing_private.move_reversal(uuid, uuid, uuid, numeric, text) from public;
 
--- Brings a payment, its grants and the restriction of its organization to what is known of its charges. Under the lock. Idempotent.
-create function billing_private.apply_reversals(p_organization_id uuid, p_payment_id uuid)
+-- Brings a payment, its grants and the restriction of its organization to what is known of its charges. p_reason: what the ledger's entries say
+-- (refund or dispute); null: dispute while one holds money. Under the lock. Idempotent.
+create function billing_private.apply_reversals(p_organization_id uuid, p_payment_id uuid, p_reason text default null)
 returns void
 language plpgsql
 set search_path = ''
@@ -110,7 +111,7 @@ begin
       v_is_applied := billing_private.move_reversal(
         p_organization_id, p_payment_id, v_grant.grant_id,
         case when v_reversed >= v_payment.amount then v_grant.granted else trunc(v_grant.granted * v_reversed / v_payment.amount, 6) end,
-        case when v_disputed > 0 then 'dispute' else 'refund' end
+        coalesce(p_reason, case when v_disputed > 0 then 'dispute' else 'refund' end)
       ) and v_is_applied;
     end loop;
   end if;
@@ -120,7 +121,7 @@ begin
   perform billing_private.announce(p_organization_id, 'money_changed', '{"table": "payments"}');
 end
 $$;
-revoke all on function billing_private.apply_reversals(uuid, uuid) from public;
+revoke all on function billing_private.apply_reversals(uuid, uuid, text) from public;
 
 -- Who calls: every fulfilment, under the organization's lock, when a payment and its grants are booked: what was read of its refunds and disputes
 -- before is applied now, and a debt that a lost dispute left may be repaid. Raises: 503 busy. Retry: safe.
@@ -206,15 +207,17 @@ as $$
 declare
   v_organization_id constant uuid := billing_private.organization_of_charge(p_facts);
   v_payment_id uuid;
+  v_before billing_private.charge_reversals;
+  v_now billing_private.charge_reversals;
 begin
   if v_organization_id is null or p_facts.stripe_payment_intent_id is null then
     return null;
   end if;
   perform billing_private.lock_organization(v_organization_id);
-  if jsonb_array_length(p_facts.refunds) + jsonb_array_length(p_facts.disputes) = 0 and not exists (
-    select 1 from billing_private.charge_reversals as c
-    where c.organization_id = v_organization_id and c.stripe_payment_intent_id = p_facts.stripe_payment_intent_id
-  ) then
+  select c.* into v_before from billing_private.charge_reversals as c
+  where c.organization_id = v_organization_id and c.stripe_payment_intent_id = p_facts.stripe_payment_intent_id;
+  if jsonb_array_length(p_facts.refunds) + jsonb_array_length(p_facts.disputes) = 0
+    and v_before.stripe_payment_intent_id is null then
     return v_organization_id;
   end if;
   insert into billing_private.charge_reversals as c (
@@ -231,7 +234,8 @@ begin
   on conflict (organization_id, stripe_payment_intent_id) do update set
     stripe_charge_id = excluded.stripe_charge_id, stripe_invoice_id = coalesce(excluded.stripe_invoice_id, c.stripe_invoice_id),
     charged = excluded.charged, refunded = excluded.refunded, disputed = excluded.disputed, stripe_fetched_at = excluded.stripe_fetched_at
-  where c.stripe_fetched_at <= excluded.stripe_fetched_at;
+  where c.stripe_fetched_at <= excluded.stripe_fetched_at
+  returning c.* into v_now;
   if not found then
     return v_organization_id;
   end if;
@@ -242,7 +246,9 @@ begin
     and (p.stripe_payment_intent_id = p_facts.stripe_payment_intent_id or p.stripe_invoice_id = p_facts.stripe_invoice_id)
   order by p.stripe_payment_intent_id = p_facts.stripe_payment_intent_id desc limit 1;
   if found then
-    perform billing_private.apply_reversals(v_organization_id, v_payment_id);
+    -- What a won dispute brings back is a dispute's doing, although it holds nothing any more.
+    perform billing_private.apply_reversals(v_organization_id, v_payment_id,
+      case when v_now.disputed < v_before.disputed and v_now.refunded = v_before.refunded then 'dispute' end);
   end if;
   perform billing_private.review_disputes(v_organization_id);
   return v_organization_id;

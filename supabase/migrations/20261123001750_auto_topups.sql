@@ -2,7 +2,7 @@
 --
 -- Off until a manager agrees to it in words that are kept. It begins when the available credits are at or below the threshold and buys, in one
 -- charge, either the least multiple of a fixed amount that comes above the threshold, or what is missing to a target, at the price per credit of
--- a pack, rounded up to the smallest unit of the currency. The hot path knows nothing of it: who is due is found by reading the last ledger
+-- a pack, rounded up to the smallest amount that can be paid in the currency. The hot path knows nothing of it: who is due is found by reading the last ledger
 -- entry of those who switched it on, by the worker start_auto_topups, each minute or whenever a page or an agent asks for its organization.
 --
 -- An attempt is a row before it is a call. At most one is open an organization (a partial unique index), and its id is the idempotency key of
@@ -97,13 +97,14 @@ return case
 end;
 revoke all on function billing_private.minimum_charge(text) from public;
 
--- What credits cost at a pack's price, in the smallest unit of its currency, rounded up.
+-- What credits cost at a pack's price, in the smallest unit of its currency, rounded up to an amount that can be paid (charge_step).
 create function billing_private.price_of_credits(p_credits numeric, p_package billing.credit_packages)
 returns bigint
 language sql
 immutable
 set search_path = ''
-return ceil(p_credits * p_package.unit_amount / p_package.credits)::bigint;
+return ceil(p_credits * p_package.unit_amount / (p_package.credits * billing_private.charge_step(p_package.currency)))::bigint
+  * billing_private.charge_step(p_package.currency);
 revoke all on function billing_private.price_of_credits(numeric, billing.credit_packages) from public;
 
 -- Switches automatic top-up on, changes or switches it off. Owner, admin, billing, or the service. Switching on needs the pack, exactly one of

@@ -88,10 +88,10 @@ end
 $$;
 revoke all on function billing_private.plan_of_price(text, boolean) from public;
 
--- Whose subscription or invoice it is: by the subscription that we know, or by the customer. Null when it is not ours. One that bears our mark and
--- whose customer is not known (yet) is 404 not_found, so that it is tried again.
+-- Whose subscription or invoice it is: by the subscription that we know, or by the customer. Null when it is not ours. One that bears our mark or
+-- is for a plan of ours, and whose customer is not known (yet), is 404 not_found, so that it is tried again, then parked and told.
 create function billing_private.organization_of_subscription(
-  p_stripe_subscription_id text, p_stripe_customer_id text, p_marked_organization_id uuid, p_livemode boolean
+  p_stripe_subscription_id text, p_stripe_customer_id text, p_marked_organization_id uuid, p_livemode boolean, p_stripe_price_id text default null
 )
 returns uuid
 language plpgsql
@@ -107,15 +107,16 @@ begin
     select c.organization_id into v_organization_id
     from billing.customers as c where c.stripe_customer_id = p_stripe_customer_id and c.livemode = p_livemode;
   end if;
-  if v_organization_id is null and exists (
-    select 1 from billing.organizations as o where o.organization_id = p_marked_organization_id
+  if v_organization_id is null and (
+    exists (select 1 from billing.organizations as o where o.organization_id = p_marked_organization_id)
+    or billing_private.plan_of_price(p_stripe_price_id, p_livemode) is not null
   ) then
     perform billing_private.fail(404, 'not_found', '{"what": "customer"}', 'The customer of this subscription is not recorded yet.');
   end if;
   return v_organization_id;
 end
 $$;
-revoke all on function billing_private.organization_of_subscription(text, text, uuid, boolean) from public;
+revoke all on function billing_private.organization_of_subscription(text, text, uuid, boolean, text) from public;
 
 -- Writes our copy. Returns the row, and whether this reading is the newest (an older one changes nothing; what has ended does not begin again).
 -- Under the organization's lock.
@@ -160,8 +161,8 @@ end
 $$;
 revoke all on function billing_private.put_subscription(uuid, billing_private.subscription_facts) from public;
 
--- Which plan is in force, and which comes next: in force is what was paid last for the current period; before anything was paid (a trial), what
--- the subscription is for. Under the lock, after the paid lines have landed.
+-- Which plan is in force, and which comes next: in force is what was paid for from the latest instant of the current period on (a change may be paid
+-- before the period that it changes); before anything was paid (a trial), what the subscription is for. Under the lock, after the paid lines have landed.
 create function billing_private.settle_subscription_plan(p_subscription billing.subscriptions)
 returns billing.subscriptions
 language plpgsql
@@ -174,7 +175,7 @@ begin
   select l.plan_id into v_paid_plan_id from billing_private.subscription_lines as l
   where l.organization_id = p_subscription.organization_id and l.subscription_id = p_subscription.id and l.kind in ('period', 'upgrade')
     and l.period_end > p_subscription.current_period_start
-  order by l.paid_at desc, l.landed_order desc limit 1;
+  order by l.period_start desc, (l.plan_id is not distinct from v_priced_plan_id) desc, l.paid_at desc, l.landed_order desc limit 1;
   update billing.subscriptions as s
   set
     plan_id = coalesce(v_paid_plan_id, v_priced_plan_id, s.plan_id),
@@ -264,7 +265,7 @@ set search_path = ''
 as $$
 declare
   v_organization_id constant uuid := billing_private.organization_of_subscription(
-    p_facts.stripe_subscription_id, p_facts.stripe_customer_id, p_facts.organization_id, p_facts.livemode
+    p_facts.stripe_subscription_id, p_facts.stripe_customer_id, p_facts.organization_id, p_facts.livemode, p_facts.stripe_price_id
   );
   v_put record;
   v_subscription billing.subscriptions;

@@ -51,8 +51,60 @@ end
 $$;
 revoke all on function billing_private.land_period(billing.subscriptions, billing_private.subscription_lines, boolean) from public;
 
+-- What is changed before it is paid: the invoice of the change credits the old plan for a period whose own invoice is still a draft, and charges the new
+-- one for it. Returns the old plan's line as if that period began where the last one ended; a row of nulls within a trial, and when nothing is credited.
+create function billing_private.upgrade_of_unpaid_period(p_subscription billing.subscriptions, p_line billing_private.subscription_lines)
+returns billing_private.subscription_lines
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_old billing_private.subscription_lines;
+begin
+  if p_line.period_start < p_subscription.trial_end then
+    return null;
+  end if;
+  select l.* into v_old from billing_private.subscription_lines as l
+  where l.organization_id = p_subscription.organization_id and l.subscription_id = p_subscription.id
+    and l.stripe_invoice_id = p_line.stripe_invoice_id and l.kind = 'credit' and l.period_end = p_line.period_end
+  order by l.credits desc, l.stripe_line_id limit 1;
+  if not found then
+    return null;
+  end if;
+  -- A period is no longer than the plan's interval, should the last one be further back.
+  select greatest(
+    max(l.period_end), ((p_line.period_end at time zone 'UTC') - ('1 ' || (
+      select p.billing_interval from billing.subscription_plans as p where p.id = v_old.plan_id
+    ))::interval) at time zone 'UTC'
+  ) into v_old.period_start
+  from billing_private.subscription_lines as l
+  where l.organization_id = p_subscription.organization_id and l.subscription_id = p_subscription.id and l.kind in ('period', 'trial')
+    and l.period_end <= p_line.period_start;
+  return v_old;
+end
+$$;
+revoke all on function billing_private.upgrade_of_unpaid_period(billing.subscriptions, billing_private.subscription_lines) from public;
+
+-- Whether a period that is paid only now was cut short by a restart which has landed: its unused time was credited in money before it was paid, and
+-- the new period grants for it.
+create function billing_private.is_restarted_already(p_organization_id uuid, p_subscription_id uuid, p_period tstzrange)
+returns boolean
+language sql
+stable
+set search_path = ''
+return exists (
+  select 1 from billing_private.subscription_lines as c
+  inner join billing_private.subscription_lines as r on r.organization_id = c.organization_id and r.stripe_invoice_id = c.stripe_invoice_id
+  where c.organization_id = p_organization_id and c.subscription_id = p_subscription_id and c.kind = 'credit'
+    and c.period_start >= lower(p_period) and c.period_end = upper(p_period)
+    and r.kind = 'period' and r.period_start > lower(p_period) and r.period_start < upper(p_period)
+);
+revoke all on function billing_private.is_restarted_already(uuid, uuid, tstzrange) from public;
+
 -- A change within a period: the credits by which the plan exceeds the best one paid for in this period, over the time that is left of it, cut (not
 -- rounded up) at the sixth decimal. Billed in arrears, on the renewal's invoice, they live as long as the renewal's. A downgrade grants and takes nothing.
+-- Stripe collects a renewal up to an hour after its period began; a change meanwhile is paid before its period is (upgrade_of_unpaid_period).
 create function billing_private.land_upgrade(
   p_subscription billing.subscriptions, p_line billing_private.subscription_lines, p_paid bigint, p_next_period tstzrange
 )
@@ -65,13 +117,18 @@ declare
     p_subscription.organization_id, p_subscription.id, p_line.period_start
   );
   v_period tstzrange := tstzrange(v_base.period_start, v_base.period_end);
+  v_unpaid billing_private.subscription_lines;
   v_best numeric;
   v_receipt billing.grant_receipt;
 begin
   if v_base.stripe_line_id is null then
-    return p_line; -- within a trial: nothing was paid for, and the trial's credits are what they are
+    v_unpaid := billing_private.upgrade_of_unpaid_period(p_subscription, p_line);
+    if v_unpaid.stripe_line_id is null then
+      return p_line; -- within a trial: nothing was paid for, and the trial's credits are what they are
+    end if;
+    v_period := tstzrange(v_unpaid.period_start, v_unpaid.period_end);
   end if;
-  select max(l.credits) into v_best from billing_private.subscription_lines as l
+  select greatest(max(l.credits), v_unpaid.credits) into v_best from billing_private.subscription_lines as l
   where l.organization_id = p_subscription.organization_id and l.subscription_id = p_subscription.id and l.kind in ('period', 'upgrade')
     and l.period_start <@ v_period;
   p_line.granted := trunc(
@@ -88,7 +145,7 @@ begin
   end if;
   v_receipt := billing_private.add_plan_credits(
     p_subscription.organization_id, p_subscription.id, lower(v_period), upper(v_period), p_line.granted, p_line.stripe_line_id,
-    p_line.plan_id, round(greatest(p_paid, 0) / p_line.granted, 12), p_subscription.currency
+    p_line.plan_id, round(greatest(p_paid, 0) / p_line.granted, 12), p_subscription.currency, v_unpaid.plan_id, v_unpaid.credits
   );
   p_line.grant_id := v_receipt.grant_id;
   return p_line;
@@ -150,6 +207,7 @@ begin
   end if;
   v_line.organization_id := p_subscription.organization_id;
   v_line.stripe_line_id := p_facts.stripe_line_id;
+  v_line.stripe_invoice_id := p_invoice.stripe_invoice_id;
   v_line.plan_id := v_plan.id;
   v_line.credits := v_plan.credits_per_period * p_facts.quantity;
   v_line.carried_usage := 0;
@@ -178,6 +236,10 @@ begin
   elsif p_facts.amount = 0 and p_facts.period_start >= p_subscription.trial_start and p_facts.period_start < p_subscription.trial_end then
     v_line.kind := 'trial';
     v_line := billing_private.land_trial(p_subscription, v_line, v_plan.trial_credits, p_card_fingerprint);
+  elsif billing_private.is_restarted_already(
+    v_line.organization_id, p_subscription.id, tstzrange(v_line.period_start, v_line.period_end)
+  ) then
+    v_line.kind := 'period';
   else
     v_line.kind := 'period';
     v_line := billing_private.land_period(
@@ -189,7 +251,7 @@ begin
     period_start, period_end, paid_at
   )
   values (
-    v_line.organization_id, v_line.stripe_line_id, p_subscription.id, p_invoice.stripe_invoice_id, v_line.kind, v_line.plan_id, v_line.credits,
+    v_line.organization_id, v_line.stripe_line_id, p_subscription.id, v_line.stripe_invoice_id, v_line.kind, v_line.plan_id, v_line.credits,
     v_line.carried_usage, v_line.granted, v_line.grant_id, v_line.amount, v_line.period_start, v_line.period_end, v_line.paid_at
   );
 end

@@ -120,7 +120,8 @@ $$;
 revoke all on function billing_private.plan_change_mode_of(billing.subscriptions, billing.subscription_plans, text) from public;
 
 -- Who calls: the worker change_plan, for a person. Locks: nothing. Raises: 403 not_authorized, 404 not_found (subscription_plan, subscription), 409
--- plan_unchanged, 409 subscription_not_active (an open invoice comes first; a paused one is resumed first), 422 invalid_argument.
+-- plan_unchanged, 409 subscription_not_active (an open invoice comes first; a paused one is resumed first), 409 currency_unchangeable (Stripe bills a
+-- subscription in one currency for life), 422 invalid_argument.
 -- Leaves an audit_log row. Retry: safe.
 create function billing_private.prepare_plan_change(
   p_organization_id uuid, p_user_id uuid, p_plan_id uuid, p_mode text, p_livemode boolean
@@ -155,6 +156,11 @@ begin
   end if;
   if coalesce(v_subscription.next_plan_id, v_subscription.plan_id) = p_plan_id then
     perform billing_private.fail(409, 'plan_unchanged', jsonb_build_object('plan_id', p_plan_id), 'This is the plan already.');
+  end if;
+  if v_plan.currency <> v_subscription.currency then
+    perform billing_private.fail(409, 'currency_unchangeable',
+      jsonb_build_object('currency', v_subscription.currency, 'plan_currency', v_plan.currency),
+      'A subscription stays in its currency. Cancel it, and buy the other plan when it has ended.');
   end if;
   v_mode := billing_private.plan_change_mode_of(v_subscription, v_plan, p_mode);
   perform billing_private.audit(

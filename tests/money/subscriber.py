@@ -19,6 +19,7 @@ import pytest
 import stripe
 from stripe import Subscription
 
+from stripe_twin.cards import by_number
 from tests.money.conftest import Books, Buyer
 from tests.money.world import CARD_PAYS, SECONDS, Deliveries, HostedPage
 
@@ -196,6 +197,26 @@ def new_subscriber(new_buyer: Callable[[], Buyer], deliveries: Deliveries) -> Ca
 def subscriber(new_subscriber: Callable[[], Subscriber]) -> Subscriber:
     """One such owner."""
     return new_subscriber()
+
+
+@pytest.fixture
+def unused_card(database: Any) -> Callable[[str], str]:
+    """Returns a function that forgets that a test card has had a trial, and returns its number.
+
+    A card has one trial for ever, and Stripe's test cards are the same for all tests: each test of a trial
+    has a card of its own, on which no other test subscribes.
+    """
+
+    def forget(number: str) -> str:
+        card = by_number(number)
+        assert card is not None
+        database.execute(
+            "delete from billing_private.trial_claims where subject_hash = sha256(convert_to(%s, 'UTF8'))",
+            (f"card:{card.fingerprint}",),
+        )
+        return number
+
+    return forget
 
 
 def await_until(condition: Callable[[], bool], what: str) -> None:

@@ -66,3 +66,37 @@ def test_a_card_added_on_stripes_page_is_known_to_us(subscriber: Subscriber, por
 
     query = "select last4 from billing.payment_methods where organization_id = %s and detached_at is null"
     assert "4444" in {row["last4"] for row in subscriber.books.rows(query)}
+
+
+@pytest.mark.parametrize(
+    ("flow", "task"),
+    [
+        ("payment_method_update", "Add payment method"),
+        ("subscription_cancel", "Cancel plan"),
+        ("subscription_update", "Update plan"),
+    ],
+)
+def test_the_portal_opens_at_one_task_and_leads_back(
+    subscriber: Subscriber, portal: str, flow: str, task: str
+) -> None:
+    opened = subscriber.call("create_portal_session", flow=flow)
+
+    assert opened.status_code == 200, opened.text
+    page = httpx.get(opened.json()["url"], timeout=SECONDS, follow_redirects=True)
+    assert (page.status_code, task in page.text) == (200, True), page.text
+
+
+@pytest.mark.parametrize("flow", ["subscription_cancel", "subscription_update"])
+def test_a_task_of_the_plan_needs_a_plan(subscriber: Subscriber, flow: str) -> None:
+    answer = subscriber.call("create_portal_session", flow=flow)
+
+    assert (answer.status_code, answer.json()["message"]) == (404, "not_found")
+
+
+def test_a_plan_is_canceled_through_its_link_alone(subscriber: Subscriber, portal: str) -> None:
+    url = subscriber.call("create_portal_session", flow="subscription_cancel").json()["url"]
+    address = f"{url}/subscriptions/{subscriber.subscription['stripe_subscription_id']}"
+
+    send(subscriber, f"{address}/cancel")
+
+    assert subscriber.subscription["cancel_at"] == subscriber.subscription["current_period_end"]

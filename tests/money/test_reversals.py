@@ -150,6 +150,20 @@ def test_parallel_deliveries_take_the_credits_once(pack: PaidPack, deliveries: D
 
 
 @pytest.mark.serial
+def test_a_refund_whose_event_names_the_payment_alone_is_understood(
+    pack: PaidPack, deliveries: Deliveries, late_deliveries: None
+) -> None:
+    pack.client.v1.refunds.create({"charge": pack.charge_id})
+    (event, *_) = events_about(pack, "refund.created")
+    event["data"]["object"]["charge"] = None
+
+    answer = deliveries.send({**event, "id": f"{event['id']}_without_charge"})
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "processed")
+    assert pack.buyer.books.balance == 0
+
+
+@pytest.mark.serial
 def test_a_refund_that_is_told_before_its_purchase_waits_for_it(
     buyer: Buyer, deliveries: Deliveries, late_deliveries: None
 ) -> None:

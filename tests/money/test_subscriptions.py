@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from postgrest.exceptions import APIError
 
-from stripe_twin.cards import by_number
 from tests.money.subscriber import (
     COLLECTED,
     FREE,
@@ -20,10 +19,11 @@ from tests.money.subscriber import (
     Subscriber,
     new_subscriber,
     subscriber,
+    unused_card,
 )
 from tests.money.world import CARD_DECLINED, CARD_PAYS, HostedPage, made_up_event
 
-__all__ = ["new_subscriber", "subscriber"]
+__all__ = ["new_subscriber", "subscriber", "unused_card"]
 
 DAY = timedelta(days=1)
 DEBIT_CARD = "4000056655665556"
@@ -37,26 +37,6 @@ def pro(subscriber: Subscriber) -> Subscriber:
     subscriber.renew()
     assert subscriber.balance == 3000
     return subscriber
-
-
-@pytest.fixture
-def unused_card(database: Any) -> Callable[[str], str]:
-    """Returns a function that forgets that a test card has had a trial, and returns its number.
-
-    A card has one trial for ever, and Stripe's test cards are the same for all tests: each test of a trial
-    has a card of its own, on which no other test subscribes.
-    """
-
-    def forget(number: str) -> str:
-        card = by_number(number)
-        assert card is not None
-        database.execute(
-            "delete from billing_private.trial_claims where subject_hash = sha256(convert_to(%s, 'UTF8'))",
-            (f"card:{card.fingerprint}",),
-        )
-        return number
-
-    return forget
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -123,7 +124,8 @@ def test_deliveries_are_sent_again_and_misbehave_on_demand(
         assert twin("twin", "shuffle", "--seconds", "0.5").exit_code == 0
         assert httpx.get(faults, timeout=30).json()["shuffle_seconds"] == 0.5
         assert twin("twin", "drop", "--attempts", "2").exit_code == 0
-        assert httpx.get(faults, timeout=30).json()["drop_attempts"] == 2
+        both = httpx.get(faults, timeout=30).json()
+        assert (both["shuffle_seconds"], both["drop_attempts"]) == (0.5, 2)
     finally:
         assert "well-behaved" in twin("twin", "behave").stdout
     assert not any(httpx.get(faults, timeout=30).json().values())
@@ -187,6 +189,14 @@ def test_the_doctor_asks_the_workers_about_money(
         "doctor", TALLYBASE_ORGANIZATION_ID=organization_id, TALLYBASE_WORKERS_URL="http://127.0.0.1:9"
     )
     assert "TALLYBASE_WORKERS_URL" in unreachable.stdout
+
+
+def test_the_doctor_needs_no_organization_for_what_is_set_for_money(operator: Run) -> None:
+    found = json.loads(operator("doctor", "--json").stdout)
+    findings = {finding["check"]: finding["state"] for finding in found}
+    assert findings["settings"] == findings["connection"] == "ok"
+    assert findings["balance"] == findings["ledger"] == "skipped"
+    assert findings["money: Webhook secret"] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,9 @@ def _endpoints() -> Iterator[Line]:
         if missing:
             yield Line("problem", f"Endpoint {endpoint.url}", f"does not send {', '.join(sorted(missing))}")
         else:
-            yield Line("ok", f"Endpoint {endpoint.url}", f"sends all {len(wanted)} events")
+            yield Line(
+                "ok", f"Endpoint {endpoint.url}", f"sends all {len(wanted)} events at {endpoint.api_version}"
+            )
     answers = {endpoint.url: _answer_to_nobody(endpoint.url) for endpoint in endpoints}
     for url, said in answers.items():
         if said is not None:

@@ -108,7 +108,11 @@ def _read_upcoming(client: stripe.StripeClient, snapshot: dict[str, Any]) -> Rea
 
 def _read_reversals(client: stripe.StripeClient, snapshot: dict[str, Any]) -> Reading | None:
     """The charge of a refund or a dispute, or a charge itself."""
-    charge_id = snapshot["id"] if snapshot["object"] == "charge" else id_of(snapshot["charge"])
+    charge_id = snapshot["id"] if snapshot["object"] == "charge" else id_of(snapshot.get("charge"))
+    if charge_id is None:
+        # Some refunds name the payment alone.
+        intent_id = id_of(snapshot["payment_intent"])
+        charge_id = intent_id and id_of(client.v1.payment_intents.retrieve(intent_id).latest_charge)
     if charge_id is None:
         return None
     return Reading("reversals", read_reversals(client, charge_id).as_json())

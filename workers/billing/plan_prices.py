@@ -24,7 +24,8 @@ def ensure(
     """Return the price at which a plan is sold, making product and price when Stripe has none.
 
     A price is found by its lookup key, which holds the terms: however many workers ask at once, and however
-    often an answer gets lost, there is one price for one set of terms.
+    often an answer gets lost, there is one price for one set of terms. One that was archived at Stripe is
+    put on sale again, with its product, as the sync does: whether a plan is on offer is our table's to say.
 
     Args:
         client: Stripe.
@@ -40,6 +41,7 @@ def ensure(
     """
     key = f"tallybase:{plan_id}:{unit_amount}:{currency}:{interval}"
     price = _find(client, key) or _create(client, key, plan_id, name, unit_amount, currency, interval)
+    _put_on_sale(client, price)
     database.call(
         "record_stripe_price",
         {
@@ -57,8 +59,16 @@ def ensure(
 
 
 def _find(client: stripe.StripeClient, lookup_key: str) -> stripe.Price | None:
-    found = client.v1.prices.list({"lookup_keys": [lookup_key], "active": True, "limit": 1}).data
-    return found[0] if found else None
+    found = client.v1.prices.list({"lookup_keys": [lookup_key], "limit": 10, "expand": ["data.product"]}).data
+    return max(found, key=lambda price: price.active, default=None)
+
+
+def _put_on_sale(client: stripe.StripeClient, price: stripe.Price) -> None:
+    product = price.product
+    if isinstance(product, stripe.Product) and not product.active:
+        client.v1.products.update(product.id, {"active": True})
+    if not price.active:
+        client.v1.prices.update(price.id, {"active": True})
 
 
 def _create(

@@ -173,7 +173,7 @@ class SubscriptionFacts(Facts):
         The period stands on the items; a plan's subscription has one, and of several the first counts.
 
         Args:
-            subscription: the object; `default_payment_method` and `customer` expanded.
+            subscription: the object, with the card that pays as `default_payment_method`.
             invoices: its newest invoices, oldest first.
             fetched_at: when the reading began.
         """
@@ -253,7 +253,24 @@ def read_subscription(
         )
         for invoice in oldest_first
     ]
-    return SubscriptionFacts.of(subscription.to_dict(), invoices, started)
+    return SubscriptionFacts.of(_with_card(client, subscription.to_dict()), invoices, started)
+
+
+def _with_card(client: stripe.StripeClient, subscription: dict[str, Any]) -> dict[str, Any]:
+    """The subscription with the card that will pay for it: after a trial, its customer's if it has none.
+
+    By that card a second trial is recognised. One that is gone meanwhile is none.
+    """
+    customer = subscription.get("customer")
+    settings = (customer.get("invoice_settings") or {}) if isinstance(customer, dict) else {}
+    method_id = id_of(settings.get("default_payment_method"))
+    if subscription.get("default_payment_method") or not subscription.get("trial_end") or not method_id:
+        return subscription
+    try:
+        method = client.v1.payment_methods.retrieve(method_id).to_dict()
+    except stripe.InvalidRequestError:
+        return subscription
+    return {**subscription, "default_payment_method": method}
 
 
 def read_invoice(

@@ -81,7 +81,7 @@ def change_plan(request: Request) -> http.Answer:
 
     Raises:
         WorkerError: 401, 402 `payment_failed`, 403 (also for a foreign or unknown organization), 404, 409
-            `plan_unchanged` and `subscription_not_active`, 422, 502, 503.
+            `plan_unchanged`, `subscription_not_active` and `currency_unchangeable`, 422, 502, 503.
     """
     user = auth.require_user(request)
     body = http.parse(request, ChangePlanRequest)

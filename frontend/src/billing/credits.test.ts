@@ -37,6 +37,13 @@ test("money follows the currency's smallest unit, also where Stripe's differs fr
   expect(minorToDecimalText(1234, "kwd")).toBe("1.234");
   expect(minorToDecimalText(500, "ugx")).toBe("5.00");
   expect(minorToDecimalText(500, "mga")).toBe("500");
+  expect(minorToDecimalText(17500, "huf")).toBe("175.00");
+  expect(minorToDecimalText(450000, "cop")).toBe("4500.00");
+  expect(minorToDecimalText(1500000, "idr")).toBe("15000.00");
   expect(formatMoney(1900, "usd", "en-US")).toBe("$19.00");
   expect(formatMoney(1900, "jpy", "en-US")).toBe("¥1,900");
+  expect(formatMoney(17500, "huf", "en-US")).toBe("HUF\u00a0175");
+  expect(formatMoney(17550, "huf", "en-US")).toBe("HUF\u00a0175.50");
+  expect(formatMoney(500, "isk", "en-US")).toBe("ISK\u00a05");
+  expect(formatMoney(12340, "kwd", "en-US")).toBe("KWD\u00a012.340");
 });

@@ -416,6 +416,7 @@ export const english = {
     conflict: "Somebody else has decided otherwise meanwhile.",
     payment_failed: "The payment failed. Nothing has changed.",
     plan_unchanged: "This is the present plan already.",
+    currency_unchangeable: "A subscription stays in its currency. Cancel it first, then choose this plan.",
     subscription_not_active: "The plan cannot be changed in its present state.",
     not_found: "This no longer exists.",
     busy: "The server is busy. Try again in a moment.",

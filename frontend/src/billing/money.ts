@@ -1,19 +1,20 @@
 /** Money as Stripe counts it: whole numbers of a currency's smallest unit. */
 
 /**
- * Currencies whose smallest unit at Stripe differs from ISO 4217's.
- * Source: Stripe's documentation, "Supported currencies", zero-decimal currencies and special cases.
+ * Currencies whose smallest unit at Stripe is not a hundredth. ISK and UGX, which have no fractions any more, still come in hundredths.
+ * `Intl` cannot be asked: it gives forints, Colombian pesos and rupiahs no decimals, because shops do not write them.
+ * Source: Stripe's documentation, "Supported currencies", zero-decimal and three-decimal currencies and special cases.
  */
-const STRIPE_DIGITS: Readonly<Record<string, number>> = { isk: 2, mga: 0, ugx: 2 };
+const STRIPE_DIGITS: ReadonlyMap<string, number> = new Map([
+  ..."bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf"
+    .split(" ")
+    .map((code) => [code, 0] as const),
+  ..."bhd jod kwd omr tnd".split(" ").map((code) => [code, 3] as const),
+]);
 
 /** How many decimals of the main unit the smallest unit of a currency has at Stripe. */
 export function minorDigits(currency: string): number {
-  return STRIPE_DIGITS[currency.toLowerCase()] ?? isoDigits(currency);
-}
-
-function isoDigits(currency: string): number {
-  const options = new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions();
-  return options.maximumFractionDigits ?? 2;
+  return STRIPE_DIGITS.get(currency.toLowerCase()) ?? 2;
 }
 
 /**
@@ -41,7 +42,13 @@ export function minorToDecimalText(minorUnits: number | bigint, currency: string
  */
 export function formatMoney(minorUnits: number | bigint, currency: string, locale: string): string {
   const text = minorToDecimalText(minorUnits, currency);
-  const format = new Intl.NumberFormat(locale, { style: "currency", currency: currency.toUpperCase() });
+  // Where shops write no decimals (HUF, ISK), none are shown, unless there are some.
+  const hasFraction = /\.\d*[1-9]/.test(text);
+  const format = new Intl.NumberFormat(locale, {
+    style: "currency",
+    currency: currency.toUpperCase(),
+    ...(hasFraction ? { minimumFractionDigits: minorDigits(currency) } : {}),
+  });
   return format.format(text as Intl.StringNumericLiteral);
 }
 

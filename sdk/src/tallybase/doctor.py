@@ -72,8 +72,8 @@ def _settings_finding(environment: Mapping[str, str] | None, client: Credits) ->
         return Finding("settings", "ok", "a person's access token")
     if found.key.startswith("sb_secret_"):
         if client.organization_id is None:
-            fix = f"Set {_settings.ORGANIZATION_ID}."
-            return Finding("settings", "problem", "a secret key, but no organization is named", fix)
+            fix = f"Set {_settings.ORGANIZATION_ID} to look at one, too."
+            return Finding("settings", "ok", "a secret key: looks at the whole installation", fix)
         message = "a secret key: right for a service, wrong for an agent"
         return Finding(
             "settings", "warning", message, f"Give agents a key of their own: {_settings.AGENT_KEY}."
@@ -92,10 +92,16 @@ def _encryption(client: Credits) -> Finding:
 
 def _connection(client: Credits) -> Iterator[Finding]:
     """Ask once, without retries: does the server answer, are schema and key known, do the clocks agree?"""
-    call = _calls.balance(client.organization_id)
+    # The installation's own checks need no organization.
+    is_for_all = client.is_service and client.organization_id is None
+    events = _calls.Call("list_stripe_events", {"limit": 1}, bool)
     began = time.time()
     try:
-        response = client.send_once(call, _TIME_LIMIT_SECONDS)
+        response = (
+            client.send_once(events, _TIME_LIMIT_SECONDS)
+            if is_for_all
+            else client.send_once(_calls.balance(client.organization_id), _TIME_LIMIT_SECONDS)
+        )
     except TransportFailure as failure:
         fix = "Check TALLYBASE_URL and the network; `make status` shows whether the local stack runs."
         yield Finding("connection", "problem", f"no answer: {failure}", fix)
@@ -144,6 +150,8 @@ def _attempted(check: str, examination: Callable[[Credits], Finding], client: Cr
 
 
 def _balance(client: Credits) -> Finding:
+    if client.is_service and client.organization_id is None:
+        return Finding("balance", "skipped", "no organization is named")
     found = client.balance()
     available = f"{errors.plain(found.available)} credits available"
     if found.restricted_reason:
@@ -172,6 +180,8 @@ def _money(client: Credits) -> Iterator[Finding]:
 def _ledger(client: Credits) -> Finding:
     if not client.is_service:
         return Finding("ledger", "skipped", "its invariants are shown to a service (secret key) alone")
+    if client.organization_id is None:
+        return Finding("ledger", "skipped", "no organization is named; `tallybase ledger verify` checks all")
     violations = Management(client).verify_ledger()
     if not violations:
         return Finding("ledger", "ok", "all invariants hold")

@@ -118,6 +118,23 @@ class Twin:
         """Deliver an event again, so many times at once."""
         return self._act(f"events/{event_id}/resend", times=times)
 
+    def faults(self) -> Object:
+        """Return how deliveries misbehave now: the arguments of `misbehave`."""
+        return self._send("GET", "/_twin/faults")
+
+    def also_misbehave(
+        self, *, shuffle_seconds: float | None = None, drop_attempts: int | None = None
+    ) -> Object:
+        """Let deliveries misbehave in these ways, too, and leave the others as they are.
+
+        Args:
+            shuffle_seconds: as of `misbehave`.
+            drop_attempts: as of `misbehave`.
+        """
+        wanted = {"shuffle_seconds": shuffle_seconds, "drop_attempts": drop_attempts}
+        named = {name: value for name, value in wanted.items() if value is not None}
+        return self._act("faults", **{**self.faults(), **named})
+
     def misbehave(
         self,
         *,

@@ -1,7 +1,7 @@
 -- A bank takes Acme's money, gives it back, keeps it: credits and the right to spend follow.
 
 begin;
-select tests.story(44);
+select tests.story(45);
 select tests.cast();
 insert into billing.credit_packages (key, name, credits, unit_amount) values ('story_pack', 'Story pack', 1000, 1000), ('small_pack', 'Small pack', 100, 1000);
 grant select on billing.credit_packages to public;
@@ -130,6 +130,8 @@ select results_eq($$select a.kind, a.severity from billing_private.platform_aler
   $$values ('dispute_inquiry', 'warning'), ('dispute_opened', 'critical')$$, 'who runs the platform has to answer it');
 select lives_ok($$select pg_temp.sync('cs_big', '{"1": [1000, 0, "warning_closed"], "2": [1000, 0, "won"]}') from generate_series(1, 2)$$, 'the dispute is won');
 select is(pg_temp.balance(), 1010::numeric, 'all 1000 come back, once');
+select is((select t.reason from billing.credit_transactions as t where t.organization_id = tests.id('Acme') and t.kind = 'reinstate'), 'dispute',
+  'as a dispute''s doing');
 select is(pg_temp.reason(), null, 'Acme may spend again');
 select is(pg_temp.autopilot(), 't', 'and top up');
 select is((select g.remaining::numeric from billing.credit_grants as g where g.source_reference = 'cs_big'), 1000::numeric, 'in the grant they were taken from');

@@ -1,7 +1,7 @@
 -- Acme agrees to be topped up by itself: once at a time, once a need, never beyond what was agreed.
 
 begin;
-select tests.story(74);
+select tests.story(78);
 select tests.cast();
 insert into billing.credit_packages (key, name, credits, unit_amount, credit_expiry) values ('refill', 'Refill', 100, 1000, '1 year');
 insert into billing.credit_packages (key, name, credits, unit_amount) values ('cheap', 'Cheap', 10000, 100);
@@ -107,6 +107,16 @@ select results_eq($$select a.consented_by, a.consent_text, a.consented_at is not
   $$values (tests.id('Bella'), 'Charge my card without asking.', true, 'usd')$$, 'who, to what and when is kept');
 select tests.reset();
 select is((select count(*)::integer from billing.audit_log as l where l.organization_id = tests.id('Acme') and l.action = 'set_auto_topup'), 1, 'and audited');
+
+-- Currencies whose smallest unit nobody can pay ---------------------------------------------------------------------------
+
+insert into billing.credit_packages (key, name, credits, unit_amount, currency) values ('dinars', 'Dinars', 300, 10000, 'kwd'), ('crowns', 'Crowns', 300, 50000, 'isk');
+select is(billing_private.price_of_credits(100, p), 3340::bigint, '3.33333 dinars are charged as 3.340') from billing.credit_packages as p where p.key = 'dinars';
+select is(billing_private.price_of_credits(100, p), 16700::bigint, '166.67 crowns are charged as 167') from billing.credit_packages as p where p.key = 'crowns';
+select throws_ok($$insert into billing.credit_packages (key, name, credits, unit_amount, currency) values ('no', 'No', 1, 1234, 'kwd')$$, '23514', null,
+  'nobody can pay 1.234 dinars for a pack');
+select throws_ok($$insert into billing.subscription_plans (key, name, credits_per_period, unit_amount, currency) values ('no', 'No', 1, 1050, 'isk')$$, '23514', null,
+  'nor 10.50 crowns for a plan');
 
 -- Scenario 40: the threshold counts as reached, and one need is one charge -----------------------------------------------
 

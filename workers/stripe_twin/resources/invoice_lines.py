@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 
+from stripe_twin.amounts import plain
 from stripe_twin.identifiers import new_id
 from stripe_twin.shapes import Json, complete
 
@@ -20,10 +21,10 @@ def amount_of(price: Json, quantity: int) -> int:
 
 def spoken_price(price: Json, quantity: int, product_name: str) -> str:
     """Return a line's text as Stripe words it: `1 × Pro (at $49.00 / month)`."""
-    value = Decimal(price["unit_amount_decimal"]) / 100
+    value = plain(Decimal(price["unit_amount_decimal"]), price["currency"])
     recurring = price["recurring"]
     every = f" / {_spoken_interval(recurring)}" if recurring else ""
-    return f"{quantity} × {product_name} (at {value:.2f} {price['currency'].upper()}{every})"
+    return f"{quantity} × {product_name} (at {value} {price['currency'].upper()}{every})"
 
 
 def _spoken_interval(recurring: Json) -> str:

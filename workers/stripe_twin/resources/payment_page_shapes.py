@@ -6,7 +6,7 @@ Source: https://docs.stripe.com/js/custom_checkout/session_object
 from __future__ import annotations
 
 from stripe_twin import bank_accounts, cards
-from stripe_twin.amounts import NO_MINOR_UNIT, money
+from stripe_twin.amounts import decimals, money
 from stripe_twin.periods import DAY
 from stripe_twin.resources.checkout_payment import wants_method
 from stripe_twin.resources.checkout_totals import lines_of
@@ -92,7 +92,7 @@ def session_shape(unit: UnitOfWork, session: Record) -> Json:
         "lastPaymentError": {"message": last_error["message"]} if last_error else None,
         "lineItems": [_line(line, currency) for line in lines],
         "livemode": False,
-        "minorUnitsAmountDivisor": 1 if currency in NO_MINOR_UNIT else 100,
+        "minorUnitsAmountDivisor": 10 ** decimals(currency),
         "nameCollection": None,
         "optionalItems": None,
         "phoneNumber": details.get("phone"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stripe_twin import cards
+from stripe_twin.amounts import check_step
 from stripe_twin.bank_accounts import allowed_types
 from stripe_twin.errors import CardError, StripeError
 from stripe_twin.identifiers import new_id, random_text
@@ -65,6 +66,7 @@ def check_amount(amount: int, currency: str, param: str = "amount") -> None:
         raise StripeError(
             400, "Amount must be no more than $999,999.99", code="amount_too_large", param=param
         )
+    check_step(amount, currency, param)
 
 
 def create_intent(unit: UnitOfWork, params: Parameters) -> Record:

@@ -6,6 +6,7 @@ Source: https://docs.stripe.com/refunds
 from __future__ import annotations
 
 from stripe_twin import cards
+from stripe_twin.amounts import check_step
 from stripe_twin.errors import StripeError, invalid, unexpected_state
 from stripe_twin.identifiers import new_id
 from stripe_twin.parameters import Parameters
@@ -70,6 +71,8 @@ def _check(unit: UnitOfWork, charge: Record, amount: int, left: int) -> None:
         raise invalid(
             f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})", param="amount"
         )
+    if amount < left:
+        check_step(amount, charge.data["currency"])
     for dispute in unit.all("dispute", {"charge": charge.id}):
         if dispute.data["status"] in ("needs_response", "under_review", "lost"):
             raise _disputed(charge)

@@ -84,12 +84,15 @@ export function returnAddresses(returnUrl: string): { success_url: string; cance
   return { success_url: returnUrl, cancel_url: canceled.href };
 }
 
+/** A task at which Stripe's portal can be opened; those of the plan need a live subscription. */
+export type PortalFlow = "payment_method_update" | "subscription_cancel" | "subscription_update";
+
 /**
  * Opens Stripe's customer portal and sends the browser there.
  *
  * @param flow - The one task to open it at; its front page when left out.
  */
-export function useOpenPortal(flow?: "payment_method_update") {
+export function useOpenPortal(flow?: PortalFlow) {
   const { organizationId } = useBilling();
   const callWorker = useWorkers();
   return useMutation({

@@ -176,7 +176,7 @@ def shuffle(
     as_json: AsJson = False,
 ) -> None:
     """Let deliveries overtake one another from now on."""
-    _misbehave(lambda twin: twin.misbehave(shuffle_seconds=seconds), as_json=as_json)
+    _misbehave(lambda twin: twin.also_misbehave(shuffle_seconds=seconds), as_json=as_json)
 
 
 @app.command()
@@ -185,7 +185,7 @@ def drop(
     as_json: AsJson = False,
 ) -> None:
     """Let the first attempts of each delivery be lost from now on."""
-    _misbehave(lambda twin: twin.misbehave(drop_attempts=attempts), as_json=as_json)
+    _misbehave(lambda twin: twin.also_misbehave(drop_attempts=attempts), as_json=as_json)
 
 
 @app.command()
