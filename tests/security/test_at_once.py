@@ -12,7 +12,7 @@ import json
 import time
 from string import Template
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -34,7 +34,8 @@ def _sync(function: str, kind: str, **facts: object) -> str:
     )
 
 
-#: Function → a call of it that changes `$acme`, or `$bare`, which has nothing yet.
+_MEMBERS = json.dumps([{"user_id": "$owner", "role": "owner"}])
+#: Function → a call of it that changes `$acme`, `$bare`, which has nothing yet, or `$mirrored`.
 CHANGES = {
     "apply_reversals_of": "select billing_private.apply_reversals_of('$bare')",
     "drop_cards": "select billing_private.drop_cards('$bare', now())",
@@ -80,14 +81,40 @@ CHANGES = {
             'stripe_customer_id', t.stripe_customer_id, 'amount', -1)))
         from billing.auto_topup_attempts as t where t.organization_id = '$acme'
     """,
+    "sync_organization": f"select billing.sync_organization('$mirrored', 'Mirrored', '{_MEMBERS}')",
     "take_checkout_of": _sync("take_checkout_of", "checkout_facts", stripe_session_id="cs_$nonce"),
     "wait_for_lock": """
         select billing_private.wait_for_lock(o.ledger_number)
         from billing.organizations as o where o.organization_id = '$bare'
     """,
 }
+_EVENT = """'{"id": "evt_$nonce", "type": "invoice.paid", "livemode": false, "created": 1,
+  "data": {"object": {"id": "in_$nonce"}}}'"""
+_TAKE_EVENT = "select 1 from billing_private.stripe_events where id = 'evt_$nonce' for update"
 _EVENTS = json.dumps([{"agent_type": "$agent_type", "action": "paint"}] * 2)
-#: Spends whose terms are remembered, by the owner of Acme.
+#: Function → a row, and a call that waits for who holds it, even where it then finds nothing to change.
+ROWS = {
+    "apply_reversals": (
+        "select id from billing.payments where organization_id = '$acme' for update",
+        "select billing_private.apply_reversals(p.organization_id, p.id)"
+        " from billing.payments as p where p.organization_id = '$acme'",
+    ),
+    "claim_customer": (
+        "select billing_private.claim_customer('$acme', 'pays@security.test', false)",
+        "select billing_private.claim_customer('$acme', 'pays@security.test', false)",
+    ),
+    "fold_usage": (
+        "select 1 from billing_private.credit_usage_watermarks where organization_id = '$acme' for update",
+        "select billing_private.fold_usage('$acme')",
+    ),
+    "replay_stripe_events": (_TAKE_EVENT, "select billing.replay_stripe_events('evt_$nonce')"),
+    "sync_topup": (
+        "select id from billing.auto_topup_attempts where organization_id = '$acme' for update",
+        CHANGES["sync_topup"],
+    ),
+    "take_stripe_event": (_TAKE_EVENT, f"select billing_private.take_stripe_event({_EVENT})"),
+}
+#: Spends whose terms are remembered, by the service.
 SPENDS = {
     "consume_credits": "select billing.consume_credits('$agent_type', 'paint', organization_id => '$acme')",
     "consume_batch_at_once": (
@@ -107,7 +134,8 @@ def cast(owner_session: Database) -> Cast:
     query = "select (billing.create_organization('Bare', %s)).organization_id as id"
     row = owner_session.execute(query, (made.users["owner"],)).fetchone()
     assert row is not None
-    made.ids["bare"] = str(row["id"])
+    made.ids |= {"bare": str(row["id"]), "mirrored": str(uuid4())}
+    owner_session.execute(_filled(made, CHANGES["sync_organization"]).encode())
     return made
 
 
@@ -135,11 +163,9 @@ def _second(
         return one.answer, two.answer
 
 
-def _waits(
-    stack: StackUnderTest, database: Database, held: str, call: str, user_id: UUID | None = None
-) -> None:
+def _waits(stack: StackUnderTest, database: Database, held: str, call: str) -> None:
     """The call waits for what somebody holds; nothing of it stays."""
-    with two_sessions(stack.database_url, None, user_id) as (one, two):
+    with two_sessions(stack.database_url, None, None) as (one, two):
         assert one.call(held) is None
         waiting = Waiting(database, two, call)
         one.commit()
@@ -150,8 +176,21 @@ def _waits(
 def test_what_changes_an_organization_waits_for_who_is_changing_it(
     name: str, cast: Cast, owner_session: Database, stack: StackUnderTest
 ) -> None:
-    organization = cast.ids["bare"] if "$bare" in CHANGES[name] else cast.acme
-    _waits(stack, owner_session, _filled(cast, _LOCK, of=organization), _filled(cast, CHANGES[name]))
+    change = CHANGES[name]
+    changed = next(word for word in ("$bare", "$mirrored", "$acme", "$nonce") if word in change)
+    organization = _filled(cast, changed if changed != "$nonce" else "$acme")
+    _waits(stack, owner_session, _filled(cast, _LOCK, of=organization), _filled(cast, change))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_who_takes_a_row_waits_for_who_has_it(
+    name: str, failed_event: str, cast: Cast, owner_session: Database, stack: StackUnderTest
+) -> None:
+    forget = "update billing_private.stripe_events set facts = null where id = %s"
+    owner_session.execute(forget.encode(), (failed_event,))
+    owner_session.execute(b"select billing_private.fold_usage(%s)", (cast.acme,))
+    held, call = ROWS[name]
+    _waits(stack, owner_session, _filled(cast, held), _filled(cast, call))
 
 
 @pytest.mark.parametrize("name", SPENDS)
@@ -161,10 +200,15 @@ def test_a_spend_whose_terms_are_remembered_waits_for_the_organization(
     spend = _filled(cast, SPENDS[name])
     for _ in range(2):
         with owner_session.transaction():
-            speak(owner_session, cast, "owner")
+            speak(owner_session, cast, "service")
             owner_session.execute(spend.encode())
             speak(owner_session, cast, "")
-    _waits(stack, owner_session, _filled(cast, _LOCK, of=cast.acme), spend, cast.users["owner"])
+    with two_sessions(stack.database_url, None, None) as (one, two):
+        assert one.call(_filled(cast, _LOCK, of=cast.acme)) is None
+        assert two.call("select set_config('role', 'service_role', true)") is None
+        waiting = Waiting(owner_session, two, spend)
+        one.commit()
+        assert waiting.outcome() is None
 
 
 def test_wait_for_lock_refuses_at_once_where_all_places_in_the_queue_are_taken(
@@ -240,8 +284,6 @@ def test_rebuild_usage_waits_for_a_fold_and_counts_it_once(
     assert owner_session.execute(broken.encode()).fetchall() == []
 
 
-_EVENT = """'{"id": "evt_$nonce", "type": "invoice.paid", "livemode": false, "created": 1,
-  "data": {"object": {"id": "in_$nonce"}}}'"""
 _NOBODYS = """'{"kind": "payment_intent", "object": {"stripe_payment_intent_id": "pi_nobody"}}'"""
 
 
@@ -274,7 +316,7 @@ def test_take_stripe_event_lets_one_delivery_apply_what_failed_before(
 def test_retry_stripe_events_leaves_to_others_what_they_are_at(
     failed_event: str, cast: Cast, owner_session: Database, stack: StackUnderTest
 ) -> None:
-    take = _filled(cast, "select 1 from billing_private.stripe_events where id = 'evt_$nonce' for update")
+    take = _filled(cast, _TAKE_EVENT)
     with two_sessions(stack.database_url, None, None) as (one, two):
         assert one.call(take) is None
         assert two.call("select set_config('lock_timeout', '1s', true)") is None

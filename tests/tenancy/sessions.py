@@ -10,6 +10,7 @@ from typing import Any, Self
 from uuid import UUID
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
 Refusal = tuple[str, str]
@@ -36,6 +37,8 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._connection.info.transaction_status is not TransactionStatus.ACTIVE:
+            self._connection.rollback()  # what it holds is free before the next test begins
         self._connection.close()
 
     def call(self, statement: str, *arguments: object) -> Refusal | None:
