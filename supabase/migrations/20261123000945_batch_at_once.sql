@@ -148,9 +148,9 @@ begin
       'consume', -e.amount, w.balance_after - e.taken, w.held_after, w.debt_after, w.head_available - e.taken, e.requested,
       e.agent_type, e.action, v_terms.agent_key_id, e.run_id, e.idempotency_key, v_memory[e.memory].price_ids,
       case cardinality(w.remaining)
-        when 1 then jsonb_set(w.limits, '{0,remaining}', to_jsonb(w.remaining[1] - e.taken))
+        when 1 then jsonb_set(w.limits, '{0,remaining}', to_jsonb(greatest(w.remaining[1] - e.taken, 0)))
         else (
-          select jsonb_agg(jsonb_set(x.one, '{remaining}', to_jsonb(w.remaining[x.number] - e.taken)) order by x.number)
+          select jsonb_agg(jsonb_set(x.one, '{remaining}', to_jsonb(greatest(w.remaining[x.number] - e.taken, 0))) order by x.number)
           from jsonb_array_elements(w.limits) with ordinality as x (one, number)
         )
       end,

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pytest
 
 from tests.conftest import Organization, StackUnderTest
 
@@ -266,3 +267,26 @@ def test_a_batch_may_name_its_organization_in_its_events(
     )
     assert details == {"argument": "organization_id", "index": 1}
     assert story.balance()["balance"] == 8
+
+
+@pytest.mark.parametrize("subjects", [["organization"], ["organization", "agent_type"]])
+def test_a_batch_says_that_nothing_remains_of_a_soft_limit_that_is_passed(
+    story: Story, subjects: list[str]
+) -> None:
+    story.grant(100)
+    names = {"organization": story.organization_id, "agent_type": "TestAgent"}
+    for subject in subjects:
+        story.api.call(
+            "set_credit_limit",
+            organization_id=story.organization_id,
+            subject_type=subject,
+            subject_id=names[subject],
+            amount=5,
+            window="lifetime",
+            mode="soft",
+        ).accepted()
+    left = []
+    for amount in (3, 3, 3):  # short of it, across it, beyond it: the terms are remembered by then
+        results = _batch(story, [_event(amount), _event(amount)], atomic=True).accepted()
+        left += [[limit["remaining"] for limit in row["receipt"]["limits"]] for row in results]
+    assert left == [[2] * len(subjects)] + [[0] * len(subjects)] * 5
