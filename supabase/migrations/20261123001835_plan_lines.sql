@@ -93,13 +93,15 @@ returns boolean
 language sql
 stable
 set search_path = ''
-return exists (
-  select 1 from billing_private.subscription_lines as c
-  inner join billing_private.subscription_lines as r on r.organization_id = c.organization_id and r.stripe_invoice_id = c.stripe_invoice_id
-  where c.organization_id = p_organization_id and c.subscription_id = p_subscription_id and c.kind = 'credit'
-    and c.period_start >= lower(p_period) and c.period_end = upper(p_period)
-    and r.kind = 'period' and r.period_start > lower(p_period) and r.period_start < upper(p_period)
-);
+as $$
+  select exists (
+    select 1 from billing_private.subscription_lines as c
+    inner join billing_private.subscription_lines as r on r.organization_id = c.organization_id and r.stripe_invoice_id = c.stripe_invoice_id
+    where c.organization_id = p_organization_id and c.subscription_id = p_subscription_id and c.kind = 'credit'
+      and c.period_start >= lower(p_period) and c.period_end = upper(p_period)
+      and r.kind = 'period' and r.period_start > lower(p_period) and r.period_start < upper(p_period)
+  )
+$$;
 revoke all on function billing_private.is_restarted_already(uuid, uuid, tstzrange) from public;
 
 -- A change within a period: the credits by which the plan exceeds the best one paid for in this period, over the time that is left of it, cut (not

@@ -181,6 +181,25 @@ def test_a_price_that_somebody_archives_at_stripe_is_no_longer_used_until_the_ne
     assert actions(shelf.sync()) == ["restore_price", "record"]
 
 
+def test_a_pack_is_bought_while_nobody_has_told_us_yet_that_its_price_is_archived(
+    shelf: Shelf, deliveries: Deliveries, buyer: Buyer
+) -> None:
+    shelf.sync()
+    price = shelf.recorded["stripe_price_id"]
+    shelf.stripe.v1.prices.update(price, {"active": False})
+    deliveries.await_quiet(price)
+    shelf.database.execute(
+        "update billing_private.stripe_catalogue set stripe_price_id = %s where subject_id = %s",
+        (price, shelf.subject_id),
+    )
+
+    session = buyer.buy(shelf.key)
+
+    assert HostedPage(session["url"]).pay(CARD_PAYS).status_code in (302, 303)
+    assert buyer.workers.return_page(session["session_id"]).json()["status"] == "complete"
+    assert buyer.books.balance == 100
+
+
 def test_a_pack_in_another_currency_is_bought_at_its_own_price(shelf: Shelf, buyer: Buyer) -> None:
     shelf.sync()
     session = buyer.buy(shelf.key)

@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import StackUnderTest
 from tests.money.conftest import Buyer
 from tests.money.money_back import PaidPack, spend
+from tests.money.saved_cards import card_holder
 from tests.money.subscriber import Subscriber, new_subscriber, subscriber, unused_card
 from tests.money.world import CARD_PAYS, SECONDS, Deliveries, HostedPage, made_up_event
 
@@ -202,6 +203,31 @@ def subscribe_by_hand(who: Subscriber, price_id: str, card: str, **more: object)
     parameters: Any = {"customer": who.customer_id, "items": [{"price": price_id}], **more}
     v1.subscriptions.create(parameters)
     who.settle()
+
+
+def test_an_automatic_top_up_charges_what_can_be_paid_and_its_refund_takes_its_credits(
+    buyer: Buyer, deliveries: Deliveries, new_pack: Callable[..., str], database: Database
+) -> None:
+    holder = card_holder(buyer, deliveries)
+    holder.save()
+    buyer.organization.grant(100)
+    pack = database.execute(
+        "select id from billing.credit_packages where key = %s", (new_pack(300, 10000, "kwd"),)
+    ).fetchone()
+    assert pack is not None
+    holder.agree(threshold=60, amount=100, package_id=str(pack["id"]))
+    spend(buyer, 40)
+
+    (attempt,) = holder.start().json()["attempts"]
+
+    assert (attempt["amount"], attempt["currency"]) == (3340, "kwd")  # 3.33333 dinars
+    assert buyer.books.balance == 160
+    intent_id = holder.attempts[-1]["stripe_payment_intent_id"]
+    for amount, balance in ((1670, 110), (1670, 60)):
+        deliveries.client.v1.refunds.create({"payment_intent": intent_id, "amount": amount})
+        deliveries.await_quiet(intent_id)
+        assert buyer.books.balance == balance
+    buyer.books.assert_sound()
 
 
 def test_a_trial_is_known_by_the_card_of_the_customer_too(

@@ -149,6 +149,27 @@ def test_scenario_43_a_restart_carries_what_was_used_and_never_goes_below(starte
     starter.books.assert_sound()
 
 
+@pytest.mark.parametrize("how", ["api", "portal"])
+def test_a_restart_goes_on_although_an_end_was_planned(starter: Subscriber, how: str) -> None:
+    starter.advance(starter.now + 10 * DAY)
+    if how == "api":
+        starter.call("cancel_subscription")
+    else:
+        end: Any = {"cancel_at": int(starter.subscription["current_period_end"].timestamp())}
+        starter.stripe.v1.subscriptions.update(starter.subscription["stripe_subscription_id"], end)
+    starter.settle()
+    assert starter.subscription["ends_at"] is not None
+
+    answer = starter.call("change_plan", plan_id=PRO, mode="full_restart")
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["subscription"]["ends_at"] is None
+    starter.settle()
+    assert starter.balance == 3000
+    starter.renew()
+    assert starter.balance == 1500 + 3000
+
+
 def test_restarting_down_and_up_again_brings_no_credits_back(starter: Subscriber) -> None:
     starter.call("change_plan", plan_id=PRO, mode="full_restart")
     starter.settle()

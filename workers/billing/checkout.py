@@ -196,9 +196,9 @@ def _create(client: stripe.StripeClient, preparation: CheckoutPreparation, custo
             _parameters(preparation, customer_id, price_id), {"idempotency_key": key}
         )
     except stripe.InvalidRequestError as error:
-        if preparation.stripe_price_id is None or not is_missing(error, "line_items[0][price]"):
+        if preparation.stripe_price_id is None or error.param != "line_items[0][price]":
             raise
-        # The recorded price is unknown here: of another account, or of the twin that came before.
+        # The recorded price is archived, or unknown here: of another account, or of an earlier twin.
         price_id = _new_price(client, preparation)
         session = client.v1.checkout.sessions.create(
             _parameters(preparation, customer_id, price_id), {"idempotency_key": f"{key}:price"}

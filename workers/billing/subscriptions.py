@@ -127,6 +127,8 @@ def _change(client: stripe.StripeClient, change: PlanChange) -> None:
         parameters["payment_behavior"] = "error_if_incomplete"
     if change.mode == "full_restart":
         parameters["billing_cycle_anchor"] = {"type": "now"}
+        # Who pays for a whole new period goes on to its end.
+        parameters.update(_without_planned_end(subscription))
     # The same change asked for twice is made once; after another charge, declined or not, it is another one.
     charges = client.v1.charges.list({"customer": str(subscription.customer), "limit": 1}).data
     since = charges[0].id if charges else None
@@ -172,15 +174,18 @@ def resume(request: Request) -> http.Answer:
         elif handle.pause_behavior is not None:
             client.v1.subscriptions.update(handle.stripe_subscription_id, {"pause_collection": ""})
         elif handle.ends_at is not None:
-            # The portal sets cancel_at alone, the API both; one of the two undoes either.
             subscription = client.v1.subscriptions.retrieve(handle.stripe_subscription_id)
-            undo: stripe.params.SubscriptionUpdateParams = (
-                {"cancel_at_period_end": False} if subscription.cancel_at_period_end else {"cancel_at": ""}
-            )
-            client.v1.subscriptions.update(handle.stripe_subscription_id, undo)
+            client.v1.subscriptions.update(handle.stripe_subscription_id, _without_planned_end(subscription))
     except stripe.StripeError as error:
         raise explain(error) from error
     return _answer(client, handle.stripe_subscription_id)
+
+
+def _without_planned_end(subscription: stripe.Subscription) -> stripe.params.SubscriptionUpdateParams:
+    """What undoes a planned end: the portal sets cancel_at alone, the API both; one undoes either."""
+    if subscription.cancel_at_period_end:
+        return {"cancel_at_period_end": False}
+    return {} if subscription.cancel_at is None else {"cancel_at": ""}
 
 
 def _open(organization_id: uuid.UUID, user: auth.User, action: str) -> SubscriptionHandle:

@@ -20,6 +20,22 @@ _WHOLE_ONLY = frozenset({"isk", "ugx"})
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
 
 
+# fmt: off
+#: What Stripe charges in. Source: https://docs.stripe.com/currencies#presentment-currencies
+CURRENCIES = _NO_DECIMALS | _THREE_DECIMALS | _WHOLE_ONLY | frozenset({
+    "aed", "afn", "all", "amd", "ang", "aoa", "ars", "aud", "awg", "azn", "bam", "bbd", "bdt", "bgn",
+    "bmd", "bnd", "bob", "brl", "bsd", "btn", "bwp", "byn", "bzd", "cad", "cdf", "chf", "cny", "cop",
+    "crc", "cve", "czk", "dkk", "dop", "dzd", "egp", "etb", "eur", "fjd", "fkp", "gbp", "gel", "ghs",
+    "gip", "gmd", "gtq", "gyd", "hkd", "hnl", "htg", "huf", "idr", "ils", "inr", "jmd", "kes", "kgs",
+    "khr", "kyd", "kzt", "lak", "lbp", "lkr", "lrd", "lsl", "mad", "mdl", "mkd", "mmk", "mnt", "mop",
+    "mur", "mvr", "mwk", "mxn", "myr", "mzn", "nad", "ngn", "nio", "nok", "npr", "nzd", "pab", "pen",
+    "pgk", "php", "pkr", "pln", "qar", "ron", "rsd", "rub", "sar", "sbd", "scr", "sek", "sgd", "shp",
+    "sle", "sos", "srd", "std", "szl", "thb", "tjs", "top", "try", "ttd", "twd", "tzs", "uah", "usd",
+    "uyu", "uzs", "wst", "xcd", "xcg", "yer", "zar", "zmw",
+})
+# fmt: on
+
+
 def decimals(currency: str) -> int:
     """Return how many decimals of the main unit the smallest unit has: 2 for usd, 0 for jpy, 3 for kwd."""
     if currency in _NO_DECIMALS:

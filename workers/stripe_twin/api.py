@@ -50,6 +50,8 @@ def _view(twin: Twin, entry: Operation) -> Callable[..., Response]:
         request_id = f"req_{random_text(14)}"
         meeting = Meeting()
         try:
+            if "\0" in request.path:
+                raise StripeError(404, "No object has the character NUL in its id.", code="resource_missing")
             meeting = _meet(twin)
             answer = _answer(twin, entry, ids, request_id, meeting)
         except StripeError as error:

@@ -34,6 +34,8 @@ def decode(pairs: Iterable[tuple[str, str]]) -> dict[str, FormValue]:
     """
     root = _Node()
     for key, value in pairs:
+        if "\0" in key or "\0" in value:
+            raise invalid("Invalid string: it contains the character NUL.", param=key.replace("\0", ""))
         _place(root, _path(key), value, key)
     return {name: _finish(node) for name, node in root.items()}
 

@@ -62,6 +62,47 @@ def test_an_id_of_another_kind_is_not_found(shop: Shop) -> None:
     assert missing.value.http_status == 404
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/customers/%00", None, 404),
+        ("/v1/customers", "email=%00", 400),
+        ("/v1/customers", "metadata[a]=x%00", 400),
+        ("/v1/payment_intents", "amount=100&currency=zzz", 400),
+        ("/v1/payment_intents", "amount=12341&currency=kwd", 400),
+        ("/v1/payment_intents", "amount=1050&currency=isk", 400),
+    ],
+)
+def test_what_cannot_be_is_refused_and_is_no_failure_of_the_twin(
+    shop: Shop, path: str, body: str | None, status: int
+) -> None:
+    answer = shop.app.test_client().open(
+        path,
+        method="GET" if body is None else "POST",
+        data=body,
+        content_type="application/x-www-form-urlencoded",
+        auth=(KEY, ""),
+    )
+
+    assert answer.status_code == status, answer.text
+    assert answer.get_json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_part_of_a_fraction_that_nobody_can_pay_is_not_refunded(shop: Shop) -> None:
+    intent = shop.stripe.v1.payment_intents.create(
+        {
+            "amount": 12340,
+            "currency": "kwd",
+            "payment_method": "pm_card_visa",
+            "confirm": True,
+            "return_url": "https://x.test",
+        }
+    )
+    with pytest.raises(stripe.InvalidRequestError):
+        shop.stripe.v1.refunds.create({"payment_intent": intent.id, "amount": 1234})
+    assert shop.stripe.v1.refunds.create({"payment_intent": intent.id, "amount": 1230}).amount == 1230
+
+
 def test_a_call_that_the_twin_lacks_says_so(shop: Shop) -> None:
     with pytest.raises(stripe.InvalidRequestError) as missing:
         shop.stripe.v1.payouts.list()

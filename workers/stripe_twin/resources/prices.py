@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from stripe_twin.amounts import CURRENCIES
 from stripe_twin.errors import invalid, missing_parameter
 from stripe_twin.identifiers import new_id
 from stripe_twin.operations import operation
@@ -74,15 +75,17 @@ def _within(prefix: str, name: str) -> str:
 
 
 def currency_code(given: str, param: str = "currency") -> str:
-    """Return a three-letter currency code in lower case.
+    """Return the code of a currency that Stripe charges in, in lower case.
 
     Raises:
         StripeError: 400 for anything else.
     """
     code = given.lower()
-    if len(code) != 3 or not code.isascii() or not code.isalpha():
+    if code not in CURRENCIES:
         raise invalid(
-            f"Invalid currency: {given}. Stripe supports ISO 4217 codes in lower case.", param=param
+            f"Invalid currency: {given}. Stripe currently supports these currencies: "
+            f"{', '.join(sorted(CURRENCIES))}",
+            param=param,
         )
     return code
 
