@@ -99,6 +99,27 @@ revoke all on function billing.open_reconciliation(boolean, boolean) from public
 grant execute on function billing.open_reconciliation(boolean, boolean) to service_role;
 comment on function billing.open_reconciliation(boolean, boolean) is 'Workers only: begins a run of the reconciler.';
 
+-- Who calls: the doctor: when Stripe was last asked and all that it said was looked at; null: never.
+create function billing_private.last_reconciliation(p_livemode boolean)
+returns timestamptz
+language sql
+stable
+security definer
+set search_path = ''
+return (select max(r.finished_at) from billing_private.reconciliation_runs as r where r.livemode = p_livemode);
+revoke all on function billing_private.last_reconciliation(boolean) from public;
+grant execute on function billing_private.last_reconciliation(boolean) to service_role;
+
+create function billing.last_reconciliation(livemode boolean)
+returns timestamptz
+language sql
+stable
+set search_path = ''
+return billing_private.last_reconciliation(livemode);
+revoke all on function billing.last_reconciliation(boolean) from public;
+grant execute on function billing.last_reconciliation(boolean) to service_role;
+comment on function billing.last_reconciliation(boolean) is 'Workers only: when the reconciler last came to its end; null: never.';
+
 -- Who calls: the reconciler: which of these events were never applied (new to us, received or failed). Parked ones wait for a person.
 create function billing_private.missed_stripe_events(p_event_ids text[])
 returns setof text

@@ -17,8 +17,9 @@ from typing import Any
 import psycopg
 import pytest
 import stripe
+from pydantic import SecretStr
 
-from billing import doctor, plan_prices, stripe_client, webhook
+from billing import doctor, http, plan_prices, stripe_client, webhook
 from billing.events import RULES
 from billing.settings import get_settings
 from tests.conftest import Organization, StackUnderTest
@@ -168,6 +169,7 @@ def test_the_doctor_finds_no_problem_in_what_is_set_up(client: stripe.StripeClie
     lines = doctor.examine()
 
     assert {line.subject for line in lines} >= {"Mode", "Webhook secret", "Account", "Customer portal"}
+    assert {line.subject for line in lines} >= {"Reconciler", "Automatic top-ups"}
     if not TEST_KEY:
         assert [line.verdict for line in lines if line.subject.startswith("Endpoint ")] == ["ok"]
         assert "Deliveries" in {line.subject for line in lines}
@@ -191,11 +193,12 @@ def test_the_doctor_sees_that_an_endpoint_is_deaf_or_somebody_elses(
         known = {"status": "enabled", "api_version": stripe.api_version, "enabled_events": ["*"]}
         return SimpleNamespace(url=url, **known)
 
+    monkeypatch.setattr(http, "entry_points", lambda: ("api",))
     ours = f"{stack.workers_url}/workers/v1/stripe_webhook"
     elsewhere = f"{stack.workers_url}/api/health"
     for urls, verdicts in (
-        ([ours], ["ok"]),
-        ([ours, elsewhere], ["ok", "ok", "warning"]),
+        ([ours], ["ok", "ok"]),
+        ([ours, elsewhere], ["ok", "ok", "warning", "ok"]),
         ([elsewhere, "http://127.0.0.1:1/"], ["ok", "ok", "warning", "warning", "problem"]),
     ):
         found = SimpleNamespace(data=[endpoint(url) for url in urls])
@@ -205,3 +208,54 @@ def test_the_doctor_sees_that_an_endpoint_is_deaf_or_somebody_elses(
         monkeypatch.setattr(doctor, "get_client", lambda there=at_stripe: there)
 
         assert [line.verdict for line in doctor._endpoints()] == verdicts
+
+
+def test_the_doctor_names_the_functions_that_are_not_deployed(
+    stack: StackUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = f"{stack.workers_url}/workers/v1"
+    deployed = ("stripe_webhook", "api", "fulfil_checkout")
+    for names, found in (
+        (deployed, ("ok", "all 3 stand beside the webhook")),
+        (("exchange_agent_key", *deployed, "no_such_function"), ("warning", "no_such_function")),
+    ):
+        monkeypatch.setattr(http, "entry_points", lambda names=names: names)
+        (line,) = doctor._functions(base)
+        assert line.verdict == found[0]
+        assert line.finding.endswith(found[1]) or line.finding.endswith(f": {found[1]}.")
+    assert [line.verdict for line in doctor._functions("http://127.0.0.1:1")] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("last", "due", "verdicts"),
+    [
+        (None, [], ["warning", "ok"]),
+        (datetime.now(UTC) - timedelta(hours=1), [], ["warning", "ok"]),
+        (datetime.now(UTC) - timedelta(minutes=15), ["an organization"], ["ok", "warning"]),
+    ],
+)
+def test_the_doctor_sees_that_nothing_calls_what_must_be_called(
+    monkeypatch: pytest.MonkeyPatch, last: datetime | None, due: list[str], verdicts: list[str]
+) -> None:
+    told = {"last_reconciliation": None if last is None else last.isoformat(), "due_auto_topups": due}
+    monkeypatch.setattr(doctor.database, "call", lambda function, _: told[function])
+
+    assert [line.verdict for line in doctor._scheduler(get_settings())] == verdicts
+
+
+@pytest.mark.parametrize(
+    ("name", "icon", "verdict"),
+    [("Acme", "file_1", "ok"), ("Acme", None, "warning"), (None, None, "warning")],
+)
+def test_the_doctor_looks_at_who_people_see_charging_them(
+    monkeypatch: pytest.MonkeyPatch, name: str | None, icon: str | None, verdict: str
+) -> None:
+    shown = {"dashboard": {"display_name": name}, "branding": {"icon": icon, "logo": None}}
+    account = stripe.Account.construct_from({"charges_enabled": True, "settings": shown}, "sk_test_x")
+    at_stripe = SimpleNamespace(
+        v1=SimpleNamespace(accounts=SimpleNamespace(retrieve_current=lambda: account))
+    )
+    monkeypatch.setattr(doctor, "get_client", lambda: at_stripe)
+    settings = get_settings().model_copy(update={"stripe_secret_key": SecretStr("sk_test_x")})
+
+    assert [line.verdict for line in doctor._account(settings)] == ["ok", verdict]

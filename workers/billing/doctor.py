@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import httpx
@@ -24,6 +26,10 @@ from billing.stripe_client import get_client
 
 _DAY_SECONDS = 86_400
 _TIMEOUT_SECONDS = 10
+#: The scheduler's quarter of an hour, twice, and a little.
+_RECONCILED_WITHIN = timedelta(minutes=35)
+#: Without these everything but invitations by mail and tokens for agents works.
+_OPTIONAL = frozenset({"send_invitation", "exchange_agent_key"})
 
 Verdict = Literal["ok", "warning", "problem"]
 
@@ -60,6 +66,7 @@ def examine() -> list[Line]:
             lambda: _portal(settings),
             _prices,
             _inbox,
+            lambda: _scheduler(settings),
         )
         for line in _guarded(check)
     ]
@@ -92,6 +99,13 @@ def _account(settings: Settings) -> Iterator[Line]:
     account = get_client().v1.accounts.retrieve_current()
     verdict: Verdict = "ok" if account.charges_enabled or not settings.livemode else "problem"
     yield Line(verdict, "Account", f"charges are {'on' if account.charges_enabled else 'off'}")
+    shown = account.settings
+    if shown is None or not shown.dashboard.display_name:
+        yield Line("warning", "Branding", "the account has no name: people do not see who charges them.")
+    elif not (shown.branding.icon or shown.branding.logo):
+        yield Line("warning", "Branding", f"{shown.dashboard.display_name}, without an icon or a logo")
+    else:
+        yield Line("ok", "Branding", str(shown.dashboard.display_name))
 
 
 def _endpoints() -> Iterator[Line]:
@@ -124,8 +138,28 @@ def _endpoints() -> Iterator[Line]:
     for url, said in answers.items():
         if said is not None:
             yield Line("warning", f"Endpoint {url}", f"does not answer as our webhook does: {said}.")
-    if answers and all(answers.values()):
+    ours = [url for url, said in answers.items() if said is None]
+    if answers and not ours:
         yield Line("problem", "Webhook endpoint", "none of them answers as ours does, asked from here.")
+    elif ours:
+        yield from _functions(ours[0].rpartition("/")[0])
+
+
+def _functions(base: str) -> Iterator[Line]:
+    """Whether the other entry points stand beside the webhook; one that wants a credential is there."""
+    wanted = [name for name in http.entry_points() if name not in _OPTIONAL]
+    missing = [name for name in wanted if _is_missing(f"{base}/{name}")]
+    if missing:
+        yield Line("warning", "Functions", f"not found beside the webhook: {', '.join(missing)}.")
+    elif wanted:
+        yield Line("ok", "Functions", f"all {len(wanted)} stand beside the webhook")
+
+
+def _is_missing(url: str) -> bool:
+    try:
+        return httpx.options(url, timeout=_TIMEOUT_SECONDS).status_code == 404
+    except httpx.HTTPError:
+        return True
 
 
 def _answer_to_nobody(url: str) -> str | None:
@@ -196,6 +230,27 @@ def _inbox() -> Iterator[Line]:
         yield Line("ok", "Stripe's inbox", "nothing failed or parked")
 
 
+def _scheduler(settings: Settings) -> Iterator[Line]:
+    """Whether somebody calls what has to be called again and again."""
+    told = database.call("last_reconciliation", {"livemode": settings.livemode})
+    last = datetime.fromisoformat(str(told)) if told else None
+    if last is None:
+        yield Line(
+            "warning", "Reconciler", "has never run: a scheduler calls reconcile_stripe every 15 minutes."
+        )
+    elif datetime.now(UTC) - last > _RECONCILED_WITHIN:
+        yield Line("warning", "Reconciler", f"ran last at {last:%Y-%m-%d %H:%M} UTC: does nothing call it?")
+    else:
+        yield Line("ok", "Reconciler", f"ran last at {last:%H:%M} UTC")
+    due = database.call("due_auto_topups", {"limit": 100})
+    if due:
+        count = len(due) if isinstance(due, list) else 1
+        finding = f"{count} due: if they are in a minute, too, nothing calls start_auto_topups."
+        yield Line("warning", "Automatic top-ups", finding)
+    else:
+        yield Line("ok", "Automatic top-ups", "none waits")
+
+
 def answer(request: Request) -> http.Answer:
     """Handle POST check_money_settings, for the holder of the secret key.
 
@@ -208,6 +263,7 @@ def answer(request: Request) -> http.Answer:
 
 def main() -> int:
     """Print the lines; 1 when there is a problem."""
+    importlib.import_module("main")  # which makes the entry points
     lines = examine()
     for line in lines:
         print(line)

@@ -63,6 +63,13 @@ class Answer:
 
 Handler = Callable[[Request], Answer]
 
+_entry_points: list[str] = []
+
+
+def entry_points() -> tuple[str, ...]:
+    """The names of all entry points that were made (by importing `main`)."""
+    return tuple(_entry_points)
+
 
 def endpoint(
     name: str, handler: Handler, *, methods: tuple[str, ...], max_bytes: int = MAX_JSON_BYTES
@@ -78,6 +85,7 @@ def endpoint(
     Returns:
         A function from a Flask request to a response, as functions-framework wants it. It never raises.
     """
+    _entry_points.append(name)
 
     def handle(request: Request) -> Response:
         started = time.perf_counter()

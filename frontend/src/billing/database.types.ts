@@ -1136,6 +1136,9 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"last_reconciliation":
+{ Args: { "livemode": boolean }; Returns: string
+                           },
 "leave_organization":
 { Args: { "organization_id": string,"reason"?: string }; Returns: {
               "created_at": string,
