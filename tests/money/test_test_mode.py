@@ -19,7 +19,7 @@ import pytest
 import stripe
 from pydantic import SecretStr
 
-from billing import doctor, http, plan_prices, stripe_client, webhook
+from billing import database, doctor, http, plan_prices, stripe_client, webhook
 from billing.events import RULES
 from billing.settings import get_settings
 from tests.conftest import Organization, StackUnderTest
@@ -238,7 +238,7 @@ def test_the_doctor_sees_that_nothing_calls_what_must_be_called(
     monkeypatch: pytest.MonkeyPatch, last: datetime | None, due: list[str], verdicts: list[str]
 ) -> None:
     told = {"last_reconciliation": None if last is None else last.isoformat(), "due_auto_topups": due}
-    monkeypatch.setattr(doctor.database, "call", lambda function, _: told[function])
+    monkeypatch.setattr(database, "call", lambda function, _: told[function])
 
     assert [line.verdict for line in doctor._scheduler(get_settings())] == verdicts
 

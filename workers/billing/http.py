@@ -63,12 +63,12 @@ class Answer:
 
 Handler = Callable[[Request], Answer]
 
-_entry_points: list[str] = []
+_entry_points: set[str] = set()
 
 
 def entry_points() -> tuple[str, ...]:
     """The names of all entry points that were made (by importing `main`)."""
-    return tuple(_entry_points)
+    return tuple(sorted(_entry_points))
 
 
 def endpoint(
@@ -85,7 +85,7 @@ def endpoint(
     Returns:
         A function from a Flask request to a response, as functions-framework wants it. It never raises.
     """
-    _entry_points.append(name)
+    _entry_points.add(name)
 
     def handle(request: Request) -> Response:
         started = time.perf_counter()
