@@ -126,10 +126,10 @@ class Customer:
         self.shop.advance(self.clock, int(self.now.timestamp()))
         self.on_step()
 
-    def renew(self) -> None:
-        """Let the period end, and its renewal be collected."""
+    def renew(self, after: timedelta = timedelta(hours=2)) -> None:
+        """Let the period end, and so much time pass; its renewal is collected an hour after."""
         end = self.subscription["items"].data[0].current_period_end
-        self.wait(datetime.fromtimestamp(end, UTC) + timedelta(hours=2) - self.now)
+        self.wait(datetime.fromtimestamp(end, UTC) + after - self.now)
 
     @property
     def subscription(self) -> Subscription:

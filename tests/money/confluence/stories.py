@@ -8,6 +8,8 @@ from datetime import timedelta
 from tests.money.confluence.shop_floor import PRO, STARTER, Customer
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 Story = Callable[[Customer], None]
 
 
@@ -52,6 +54,22 @@ def an_upgrade_that_restarts_the_period(customer: Customer) -> None:
     customer.renew()
     customer.wait(10 * DAY)
     customer.change_plan(PRO, billing_cycle_anchor={"type": "now"})
+
+
+def an_upgrade_before_the_renewal_is_collected(customer: Customer) -> None:
+    customer.subscribe(STARTER)
+    customer.renew()
+    customer.renew(after=10 * MINUTE)
+    customer.change_plan(PRO)
+    customer.wait(3 * HOUR)
+
+
+def a_restart_before_the_renewal_is_collected(customer: Customer) -> None:
+    customer.subscribe(STARTER)
+    customer.renew()
+    customer.renew(after=10 * MINUTE)
+    customer.change_plan(PRO, billing_cycle_anchor={"type": "now"})
+    customer.wait(3 * HOUR)
 
 
 def a_partial_and_then_a_full_refund(customer: Customer) -> None:
@@ -172,6 +190,8 @@ STORIES: dict[str, Story] = {
         three_renewals,
         upgrade_and_downgrade,
         an_upgrade_that_restarts_the_period,
+        an_upgrade_before_the_renewal_is_collected,
+        a_restart_before_the_renewal_is_collected,
         a_partial_and_then_a_full_refund,
         a_refund_that_fails,
         a_dispute_that_is_won,
