@@ -2,7 +2,7 @@
 
 begin;
 create function pg_temp.refused(p_sql text) returns text language sql as $$
-  select concat_ws(' ', r ->> 'message', r -> 'details' ->> 'argument', r -> 'details' ->> 'what') from tests.refusal(p_sql) as r
+  select concat_ws(' ', r ->> 'message', r -> 'details' ->> 'argument', r -> 'details' ->> 'what', r -> 'details' ->> 'row') from tests.refusal(p_sql) as r
 $$;
 grant execute on function pg_temp.refused(text) to public;
 create temporary table made (name text, id uuid);
@@ -10,7 +10,7 @@ grant all on made to public;
 create function pg_temp.made(p_name text) returns uuid language sql as $$ select m.id from made as m where m.name = p_name $$;
 grant execute on function pg_temp.made(text) to public;
 
-select tests.story(150);
+select tests.story(163);
 select tests.cast();
 select tests.grant('Acme', 5000, 'start');
 select tests.grant('Globex', 5000, 'start');
@@ -20,6 +20,11 @@ select tests.grant('Globex', 5000, 'start');
 select tests.as_service();
 select is(pg_temp.refused($$select billing.consume_credits('Painter', 'paint')$$), 'invalid_argument organization_id', 'a service names the organization');
 select is(pg_temp.refused($$select billing.consume_credits('Painter', 'paint', organization_id => gen_random_uuid())$$), 'not_found organization', 'which is there');
+select is(pg_temp.refused($$select billing.check_credits('Painter', 'paint', organization_id => gen_random_uuid())$$), 'not_found organization', 'a check says so, too');
+select is(pg_temp.refused($$select billing.check_credits('Anything', 'do', amount => 1e14, organization_id => tests.id('Acme'))$$), 'invalid_amount amount', 'and what no amount is');
+select is(pg_temp.refused($$select billing.hold_credits('Painter', 'dance', organization_id => tests.id('Acme'))$$), 'unknown_action action', 'a hold is of an action with a price');
+select is(pg_temp.refused($$select billing.hold_credits('Anything', 'do', amount => 1000000, organization_id => tests.id('Acme'))$$), 'insufficient_credits', 'for what there is');
+select is(pg_temp.refused($$select billing.hold_credits('Writer', 'write', '{"pages": 2}', organization_id => tests.id('Acme'))$$), 'invalid_argument quantities', 'of metrics with one');
 select is(pg_temp.refused($$select billing.consume_credits('Painter', 'dance', organization_id => tests.id('Acme'))$$), 'unknown_action action', 'the action has a price');
 select is(pg_temp.refused($$select billing.consume_credits('Anything', 'do', amount => 'NaN', organization_id => tests.id('Acme'))$$), 'invalid_amount amount', 'an amount is a number');
 select is(pg_temp.refused($$select billing.consume_credits('Writer', 'write', '{"pages": 2}', organization_id => tests.id('Acme'))$$), 'invalid_argument quantities', 'a metric has a price');
@@ -69,16 +74,16 @@ select is(pg_temp.refused($$select billing.grant_credits(tests.id('Acme'), 1, 'p
 select is(pg_temp.refused($$select billing.grant_credits(tests.id('Acme'), 4999, 'promotion', 'start')$$), 'idempotency_conflict', 'its reference is for one amount');
 select is(pg_temp.refused($$select billing.grant_credits_bulk('', '[{}]')$$), 'invalid_argument batch_key', 'a batch has a key');
 select is(pg_temp.refused($$select billing.grant_credits_bulk('b', '{}')$$), 'invalid_argument grants', 'and is an array');
-select is(pg_temp.refused($$select billing.grant_credits_bulk('b', '[{"nonsense": 1}]')$$), 'invalid_argument grants', 'of the arguments of a grant');
-select is(pg_temp.refused($$select billing.grant_credits_bulk('b', '[{"organization_id": "nobody"}]')$$), 'invalid_argument grants', 'each of its type');
+select is(pg_temp.refused($$select billing.grant_credits_bulk('b', '[{"nonsense": 1}]')$$), 'invalid_argument grants 0', 'of the arguments of a grant');
+select is(pg_temp.refused($$select billing.grant_credits_bulk('b', '[{"organization_id": "nobody"}]')$$), 'invalid_argument grants 0', 'each of its type');
 create function pg_temp.bulk(p_more jsonb) returns text language sql as $$
   select pg_temp.refused(format('select billing.grant_credits_bulk(%L, %L)', 'more' || p_more::text, jsonb_build_array(jsonb_build_object(
     'organization_id', tests.id('Acme'), 'amount', 1, 'source', 'promotion', 'source_reference', p_more::text) || p_more)))
 $$;
 grant execute on function pg_temp.bulk(jsonb) to public;
-select is(pg_temp.bulk('{"amount": 0}'), 'invalid_amount amount', 'a row is judged like a grant: its amount');
-select is(pg_temp.bulk('{"metadata": []}'), 'invalid_argument metadata', 'its metadata');
-select is(pg_temp.bulk('{"effective_at": "2031-01-01", "expires_at": "2030-01-01"}'), 'invalid_argument expires_at', 'and its time');
+select is(pg_temp.bulk('{"amount": 0}'), 'invalid_amount amount 0', 'a row is judged like a grant: its amount');
+select is(pg_temp.bulk('{"metadata": []}'), 'invalid_argument metadata 0', 'its metadata');
+select is(pg_temp.bulk('{"effective_at": "2031-01-01", "expires_at": "2030-01-01"}'), 'invalid_argument expires_at 0', 'and its time');
 select is(pg_temp.bulk('{"priority": 5}'), '', 'a good one is granted');
 select is(pg_temp.refused($$select billing.grant_credits_bulk('more{"priority": 5}', jsonb_build_array(jsonb_build_object(
   'organization_id', tests.id('Acme'), 'amount', 2, 'source', 'promotion', 'source_reference', 'other')))$$), 'idempotency_conflict', 'once under its key');
@@ -120,6 +125,8 @@ select is(pg_temp.refused($$select billing.resolve_approval(pg_temp.made('approv
 select is(pg_temp.refused($$select billing.resolve_approval(pg_temp.made('approval'), false, 5)$$), 'invalid_amount additional', 'and comes with a yes');
 select is(pg_temp.refused($$select billing.resolve_approval(pg_temp.made('approval'), true, 25)$$), '', 'a yes');
 select is(pg_temp.refused($$select billing.resolve_approval(pg_temp.made('approval'), false)$$), 'conflict approved', 'is no no');
+select is(pg_temp.refused(format('select billing.resolve_approval(%L, true)', overlay(pg_temp.made('approval')::text placing 'ffffffffffff' from 25))), 'not_found approval',
+  'where no limit asks, nothing is decided');
 
 -- Prices and limits ---------------------------------------------------------------------------------------------
 
@@ -139,7 +146,8 @@ select is(pg_temp.refused($$select billing.set_credit_limit('run', 'x', 1, 'day'
 select is(pg_temp.refused($$select billing.set_credit_limit('run', 'x', 1, 'day', alert_at => '{2}', organization_id => tests.id('Acme'))$$), 'invalid_argument alert_at', 'and tells at shares');
 select is(pg_temp.refused($$select billing.set_request_limit('invite_member', 5, reason => '')$$), 'invalid_argument reason', 'a limit of requests has a reason or none');
 select is(pg_temp.refused($$select billing.set_subscription_plan('No plan', '{}')$$), 'invalid_argument key', 'a plan has a key');
-select is(pg_temp.refused($$select billing.set_subscription_plan('plan', '{"price": 5}')$$), 'invalid_argument terms', 'and known terms');
+select is(pg_temp.refused($$select billing.set_subscription_plan('plan', '{"name": "x", "unit_amount": 0, "credits_per_period": 1, "price": 5}')$$),
+  'invalid_argument terms', 'and known terms');
 
 -- Reading -------------------------------------------------------------------------------------------------------
 
@@ -202,12 +210,17 @@ select tests.reset();
 insert into billing.subscription_plans (id, key, name, unit_amount, credits_per_period)
 values (gen_random_uuid(), 'story_free', 'Free', 0, 9), (gen_random_uuid(), 'story_paid', 'Paid', 900, 9), (gen_random_uuid(), 'story_other', 'Other', 1900, 9);
 insert into made select p.key, p.id from billing.subscription_plans as p where p.key like 'story_%';
+insert into billing.credit_packages (key, name, unit_amount, credits) values ('story_pack', 'Pack', 1000, 100000);
+insert into made select p.key, p.id from billing.credit_packages as p where p.key = 'story_pack';
 select tests.as_service();
 select is(pg_temp.refused($$select billing.start_free_subscription(tests.id('Acme'))$$), 'invalid_argument plan_id', 'a free plan is named');
 select is(pg_temp.refused($$select billing.start_free_subscription(tests.id('Acme'), plan_key => 'nothing')$$), 'not_found subscription_plan', 'is there');
 select is(pg_temp.refused($$select billing.start_free_subscription(tests.id('Acme'), plan_key => 'story_paid')$$), 'invalid_argument plan_id', 'and free');
 select is(pg_temp.refused($$select billing.start_free_subscription(tests.id('Acme'), plan_key => 'story_free', timezone => 'Mars/Olympus')$$), 'invalid_argument timezone', 'in a zone');
 select is(pg_temp.refused($$select billing.start_free_subscription(tests.id('Acme'), plan_key => 'story_free', anchor => '1066-10-14')$$), 'invalid_argument anchor', 'of this century');
+select tests.as_user('Bella');
+select is(pg_temp.refused($$select billing.start_free_subscription(tests.id('Acme'), plan_key => 'story_free', anchor => now())$$), 'not_authorized', 'which no person chooses');
+select tests.as_service();
 select is(pg_temp.refused($$select billing.record_customer(gen_random_uuid(), 'cus_x', null, 'x', false)$$), 'not_found organization', 'a customer is an organization''s');
 select is(pg_temp.refused($$select billing.open_customer(tests.id('Acme'), tests.id('Max'), null, false)$$), 'not_authorized', 'and opened by who manages its billing');
 select is(pg_temp.refused($$select billing.open_subscription(tests.id('Acme'), tests.id('Max'), 'cancel')$$), 'not_authorized', 'as its subscription is');
@@ -234,6 +247,17 @@ select tests.as_service();
 select is(pg_temp.refused($$select billing.prepare_plan_change(tests.id('Acme'), tests.id('Bella'), pg_temp.made('story_paid'), 'prorate_delta', false)$$), 'plan_unchanged', 'nor is the same');
 select tests.reset();
 select is(pg_temp.refused($$select billing_private.organization_of_subscription('sub_x', 'cus_x', tests.id('Acme'), false)$$), 'not_found customer', 'a subscription with our mark waits for its customer');
+create function pg_temp.renew(p_to timestamptz, p_reference text default 'period', p_unit_cost numeric default 0, p_subscription text default 'sub_story')
+returns text language sql as $$
+  select pg_temp.refused(format(
+    'select billing_private.renew_subscription(%L, %L, %L, %L, 9, %L, p_unit_cost => %L)', tests.id('Acme'),
+    coalesce((select s.id from billing.subscriptions as s where s.stripe_subscription_id = p_subscription), gen_random_uuid()), now(), p_to, p_reference, p_unit_cost))
+$$;
+select is(pg_temp.renew('infinity'), 'invalid_argument period_end', 'a period that is paid ends');
+select is(pg_temp.renew('2020-01-01'), 'invalid_argument period_end', 'after it begins');
+select is(pg_temp.renew(now() + interval '1 month', ''), 'invalid_argument reference', 'has a reference');
+select is(pg_temp.renew(now() + interval '1 month', 'period', -1), 'invalid_amount unit_cost', 'a cost of at least 0');
+select is(pg_temp.renew(now() + interval '1 month', p_subscription => 'sub_none'), 'not_found subscription', 'and a subscription that is there');
 
 select tests.as_user('Bella');
 select is(pg_temp.refused($$select billing.set_auto_topup(tests.id('Acme'), true, -1, 100, consent => 'yes')$$), 'invalid_amount threshold', 'a threshold is at least 0');
@@ -243,6 +267,8 @@ select is(pg_temp.refused($$select billing.set_auto_topup(tests.id('Acme'), true
 select is(pg_temp.refused($$select billing.set_auto_topup(tests.id('Acme'), true, 5, target => 5, consent => 'yes')$$), 'invalid_argument target', 'above the threshold');
 select is(pg_temp.refused($$select billing.set_auto_topup(tests.id('Acme'), true, 5, 100)$$), 'invalid_argument consent', 'with a consent');
 select is(pg_temp.refused($$select billing.set_auto_topup(tests.id('Acme'), true, 5, 100, monthly_cap => 0, consent => 'yes')$$), 'invalid_argument monthly_cap', 'and a cap above 0');
+select is(pg_temp.refused($$select billing.set_auto_topup(tests.id('Acme'), true, 5, 1, package_id => pg_temp.made('story_pack'), consent => 'yes')$$),
+  'invalid_argument amount', 'costing what can be charged');
 select is(pg_temp.refused($$select billing.set_auto_topup(tests.id('Acme'), true, 5, 100, package_id => gen_random_uuid(), consent => 'yes')$$), 'not_found credit_package', 'of a pack on offer');
 select is(pg_temp.refused($$select billing.redeem_promotion_code('NO-SUCH', tests.id('Acme'))$$), 'not_found promotion_code', 'a code is there');
 
