@@ -10,7 +10,7 @@ grant all on made to public;
 create function pg_temp.made(p_name text) returns uuid language sql as $$ select m.id from made as m where m.name = p_name $$;
 grant execute on function pg_temp.made(text) to public;
 
-select tests.story(163);
+select tests.story(172);
 select tests.cast();
 select tests.grant('Acme', 5000, 'start');
 select tests.grant('Globex', 5000, 'start');
@@ -27,6 +27,8 @@ select is(pg_temp.refused($$select billing.hold_credits('Anything', 'do', amount
 select is(pg_temp.refused($$select billing.hold_credits('Writer', 'write', '{"pages": 2}', organization_id => tests.id('Acme'))$$), 'invalid_argument quantities', 'of metrics with one');
 select is(pg_temp.refused($$select billing.consume_credits('Painter', 'dance', organization_id => tests.id('Acme'))$$), 'unknown_action action', 'the action has a price');
 select is(pg_temp.refused($$select billing.consume_credits('Anything', 'do', amount => 'NaN', organization_id => tests.id('Acme'))$$), 'invalid_amount amount', 'an amount is a number');
+select is(pg_temp.refused($$select billing.consume_credits('Painter', 'paint', amount => -1, organization_id => tests.id('Acme'))$$), 'invalid_amount amount', 'even where it is not asked for');
+select is(pg_temp.refused($$select billing.consume_credits('Painter', 'paint', amount => 1, organization_id => tests.id('Acme'))$$), 'invalid_argument amount', 'as it is not here');
 select is(pg_temp.refused($$select billing.consume_credits('Writer', 'write', '{"pages": 2}', organization_id => tests.id('Acme'))$$), 'invalid_argument quantities', 'a metric has a price');
 select is(pg_temp.refused($$select billing.consume_credits('Writer', 'write', '[1]', organization_id => tests.id('Acme'))$$), 'invalid_argument quantities', 'quantities are an object');
 select is(pg_temp.refused($$select billing.consume_credits('Writer', 'write', '{"input_tokens": -1}', organization_id => tests.id('Acme'))$$), 'invalid_argument quantities', 'of numbers from 0 on');
@@ -84,6 +86,18 @@ grant execute on function pg_temp.bulk(jsonb) to public;
 select is(pg_temp.bulk('{"amount": 0}'), 'invalid_amount amount 0', 'a row is judged like a grant: its amount');
 select is(pg_temp.bulk('{"metadata": []}'), 'invalid_argument metadata 0', 'its metadata');
 select is(pg_temp.bulk('{"effective_at": "2031-01-01", "expires_at": "2030-01-01"}'), 'invalid_argument expires_at 0', 'and its time');
+create function pg_temp.bulk_of_two(p_first text, p_second text, p_more jsonb) returns text language sql as $$
+  select pg_temp.refused(format('select billing.grant_credits_bulk(%L, %L)', p_first || p_more::text, (
+    select jsonb_agg(jsonb_build_object('organization_id', tests.id(o.name), 'amount', 1, 'source', 'promotion') || p_more order by o.place)
+    from (values (1, p_first), (2, p_second)) as o (place, name))))
+$$;
+grant execute on function pg_temp.bulk_of_two(text, text, jsonb) to public;
+select is(pg_temp.bulk_of_two('Acme', 'Globex', '{"amount": 0}'), 'invalid_amount amount 0', 'of two bad rows the first is named');
+select is(pg_temp.bulk_of_two('Globex', 'Acme', '{"amount": 0}'), 'invalid_amount amount 0', 'whichever organization it is of');
+select is(pg_temp.bulk_of_two('Acme', 'Globex', '{"expires_at": "2001-01-01"}'), 'invalid_argument expires_at 0', 'also for its time');
+select is(pg_temp.bulk_of_two('Globex', 'Acme', '{"expires_at": "2001-01-01"}'), 'invalid_argument expires_at 0', 'in either order');
+select is(pg_temp.bulk_of_two('Acme', 'Globex', '{"metadata": []}'), 'invalid_argument metadata 0', 'and for its metadata');
+select is(pg_temp.bulk_of_two('Globex', 'Acme', '{"metadata": []}'), 'invalid_argument metadata 0', 'in either, too');
 select is(pg_temp.bulk('{"priority": 5}'), '', 'a good one is granted');
 select is(pg_temp.refused($$select billing.grant_credits_bulk('more{"priority": 5}', jsonb_build_array(jsonb_build_object(
   'organization_id', tests.id('Acme'), 'amount', 2, 'source', 'promotion', 'source_reference', 'other')))$$), 'idempotency_conflict', 'once under its key');
@@ -117,6 +131,7 @@ select is(pg_temp.refused($$select billing.transfer_credits(null, tests.id('Mark
 select is(pg_temp.refused($$select billing.transfer_credits(null, tests.id('Marketing'), 6, 't')$$), 'idempotency_conflict', 'is none of 6 under its key');
 insert into made select 'limit', l.id from billing.set_credit_limit('run', 'asks', 1, 'lifetime', 'ask', organization_id => tests.id('Acme')) as l;
 select is(pg_temp.refused($$select billing.consume_credits('Painter', 'paint', run_id => 'asks')$$), 'approval_required', 'a limit asks');
+select is(pg_temp.refused($$select billing.hold_credits('Painter', 'paint', run_id => 'asks')$$), 'approval_required', 'before a hold, too');
 select is(pg_temp.refused($$select billing.check_credits('Painter', 'paint', run_id => 'asks')$$), '', 'which a check answers');
 insert into made
 select 'approval', ((tests.refusal($$select billing.consume_credits('Painter', 'paint', run_id => 'asks')$$) -> 'details') ->> 'approval_id')::uuid;
@@ -125,7 +140,8 @@ select is(pg_temp.refused($$select billing.resolve_approval(pg_temp.made('approv
 select is(pg_temp.refused($$select billing.resolve_approval(pg_temp.made('approval'), false, 5)$$), 'invalid_amount additional', 'and comes with a yes');
 select is(pg_temp.refused($$select billing.resolve_approval(pg_temp.made('approval'), true, 25)$$), '', 'a yes');
 select is(pg_temp.refused($$select billing.resolve_approval(pg_temp.made('approval'), false)$$), 'conflict approved', 'is no no');
-select is(pg_temp.refused(format('select billing.resolve_approval(%L, true)', overlay(pg_temp.made('approval')::text placing 'ffffffffffff' from 25))), 'not_found approval',
+select is(pg_temp.refused(format('select billing.resolve_approval(%L, true)', overlay(pg_temp.made('approval')::text
+  placing translate(substr(pg_temp.made('approval')::text, 16, 3), '0123456789abcdef', '123456789abcdef0') from 16))), 'not_found approval',
   'where no limit asks, nothing is decided');
 
 -- Prices and limits ---------------------------------------------------------------------------------------------
