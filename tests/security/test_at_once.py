@@ -432,3 +432,14 @@ def test_set_subscription_plan_keeps_what_another_edit_named(
         _filled(cast, edit, terms='{"sort_order": 7}'),
     )
     assert name == "Renamed"
+
+
+def test_open_hold_ledger_asks_again_who_was_removed_while_waiting(
+    owner_session: Database, stack: StackUnderTest
+) -> None:
+    cast = make_cast(owner_session)
+    with two_sessions(stack.database_url, None, cast.users["admin"]) as (one, two):
+        assert one.call(_filled(cast, "select billing.remove_member('$acme', '$admin')")) is None
+        waiting = Waiting(owner_session, two, _filled(cast, "select billing.release_hold('$hold')"))
+        one.commit()
+        assert waiting.outcome() == ("PT404", "not_found")
