@@ -110,11 +110,20 @@ class SerialOrder:
         for seen in self._open:
             if seen.last < there:
                 raise AnomalyError(
-                    f"not right at any state from {seen.first} to {seen.last}: {seen.operation};"
-                    f" last {self._applying.ledger.balance}"
+                    f"not right at any state from {seen.first} to {seen.last}, {seen.since} to {seen.until}: "
+                    f"{seen.operation}; last {self._applying.ledger.balance} from entry {here}, {self._since}, "
+                    f"to {there}, {until}; entries "
+                    f"{[self._told(place) for place in range(seen.first, seen.last + 2)]}"
                 )
         self._applying.ledger.now = self._since
         self._require_own_entries(here, there)
+
+    def _told(self, place: int) -> str:
+        """An entry in a few words, for whoever reads of an anomaly."""
+        if not 1 <= place <= len(self._entries):
+            return f"{place}: none"
+        entry = self._entries[place - 1]
+        return f"{place}: {entry['kind']} {entry['amount']}, {entry['reason']}, at {entry['created_at']}"
 
     def _require_own_entries(self, here: int, there: int) -> None:
         """What the ledger booked by itself must leave the balance that the model has at that instant."""
