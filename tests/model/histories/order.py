@@ -111,7 +111,7 @@ class SerialOrder:
             if seen.last < there:
                 raise AnomalyError(
                     f"not right at any state from {seen.first} to {seen.last}, {seen.since} to {seen.until}: "
-                    f"{seen.operation}; last {self._applying.ledger.balance} from entry {here}, {self._since}, "
+                    f"{seen.operation}; last {self._applying.ledger.balance} from {here}, {self._since}, "
                     f"to {there}, {until}; entries "
                     f"{[self._told(place) for place in range(seen.first, seen.last + 2)]}"
                 )
