@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -97,18 +97,33 @@ def _require_patience(operation: Operation) -> None:
         raise AnomalyError(f"busy after {waited}: {operation}")
 
 
-def _refuses_like(actual: Refused, admit: Callable[[Ledger], object]) -> Judge:
-    def is_right(ledger: Ledger) -> bool:
+@dataclass
+class _RefusesLike:
+    """Whether a model refuses, with the same words.
+
+    Attributes:
+        said: what it said instead, at which instants.
+    """
+
+    actual: Refused
+    admit: Callable[[Ledger], object]
+    said: list[str] = field(default_factory=list)
+
+    def __call__(self, ledger: Ledger) -> bool:
         try:
-            admit(ledger)
+            self.admit(ledger)
         except Refused as expected:
             try:
-                return same_refusal(expected, actual)
+                return same_refusal(expected, self.actual)
             except AssertionError:
+                self.said.append(f"at {ledger.now}, {ledger.balance}: {expected.slug} {expected.details}")
                 return False
+        self.said.append(f"at {ledger.now}, {ledger.balance}: no refusal")
         return False
 
-    return is_right
+
+def _refuses_like(actual: Refused, admit: Callable[[Ledger], object]) -> Judge:
+    return _RefusesLike(actual, admit)
 
 
 def _refused_spend(refusal: Refused, spend: Spend) -> Judge:
@@ -237,8 +252,24 @@ def _present(operation: Operation, answer: Mapping[str, Any], applying: Applying
 
         return is_right
     if operation.function == "void_grant" and answer["transaction_id"] is None:
-        return lambda ledger: _is_wallet(ledger, answer)
+        return _HasWallet(answer)
     return None
+
+
+@dataclass
+class _HasWallet:
+    """Whether a model has the balance of an answer.
+
+    Attributes:
+        said: what it had instead, at which instants.
+    """
+
+    answer: Mapping[str, Any]
+    said: list[str] = field(default_factory=list)
+
+    def __call__(self, ledger: Ledger) -> bool:
+        self.said.append(f"at {ledger.now}: {ledger.balance}")
+        return _is_wallet(ledger, self.answer)
 
 
 def _is_wallet(ledger: Ledger, answer: Mapping[str, Any]) -> bool:

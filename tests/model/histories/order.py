@@ -113,7 +113,8 @@ class SerialOrder:
                     f"not right at any state from {seen.first} to {seen.last}, {seen.since} to {seen.until}: "
                     f"{seen.operation}; last {self._applying.ledger.balance} from {here}, {self._since}, "
                     f"to {there}, {until}; entries "
-                    f"{[self._told(place) for place in range(seen.first, seen.last + 2)]}"
+                    f"{[self._told(place) for place in range(seen.first, there + 1)]}; "
+                    f"the model said {getattr(seen.is_right, 'said', [])[-8:]}"
                 )
         self._applying.ledger.now = self._since
         self._require_own_entries(here, there)
