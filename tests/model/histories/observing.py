@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..comparing import expiring, same_refusal
-from ..entities import Refused
+from ..entities import NEVER, Refused
 from ..ledger import Ledger
 from ..prices import Spend
 from .applying import Applying, decimal, instant, rounded, same_hold, spend_of
@@ -136,7 +136,7 @@ def _refusal(operation: Operation, refusal: Refused, applying: Applying) -> Judg
     if operation.function == "consume_credits":
         return _refused_spend(refusal, spend_of(operation, told))
     if operation.function == "consume_credits_batch":
-        return _refuses_like(refusal, lambda ledger: _admit_batch(ledger, operation))
+        return _RefusesBatch(operation, refusal)
     if operation.function == "grant_credits":
         return _refused_grant(told, refusal, operation.after.at, applying)
     if operation.function.endswith("_hold"):
@@ -166,13 +166,44 @@ def _refusal(operation: Operation, refusal: Refused, applying: Applying) -> Judg
     return _refuses_like(refusal, admit[operation.function])
 
 
-def _admit_batch(ledger: Ledger, operation: Operation) -> None:
-    trial = copy.deepcopy(ledger)
-    for index, event in enumerate(operation.arguments["events"]):
+@dataclass
+class _RefusesBatch:
+    """Whether a model refuses an atomic batch with the same words.
+
+    Its events are booked one after the other, each at its own instant, and what falls due meanwhile is booked
+    between them. What was refused left no entries that would say when, so any instant until the answer will do.
+    """
+
+    operation: Operation
+    actual: Refused
+    said: list[str] = field(default_factory=list)
+
+    def __call__(self, ledger: Ledger) -> bool:
+        return self._is_refused_from(0, copy.deepcopy(ledger))
+
+    def _is_refused_from(self, index: int, ledger: Ledger) -> bool:
+        events = self.operation.arguments["events"]
+        later = copy.deepcopy(ledger)
+        if index < len(events) and self._is_refused_at(index, ledger):
+            return True
+        due = min(later.due_instants(), default=NEVER)
+        if index == 0 or index >= len(events) or due > self.operation.after.at:
+            return False  # before the first event, the instants are those that it is asked for
+        later.move_clock(due)
+        return self._is_refused_from(index, later)
+
+    def _is_refused_at(self, index: int, ledger: Ledger) -> bool:
+        event = self.operation.arguments["events"][index]
         try:
-            trial.consume(spend_of(operation, event))
+            ledger.consume(spend_of(self.operation, event))
         except Refused as refusal:
-            raise Refused(refusal.status, refusal.slug, index=index, **refusal.details) from refusal
+            expected = Refused(refusal.status, refusal.slug, index=index, **refusal.details)
+            try:
+                return same_refusal(expected, self.actual)
+            except AssertionError:
+                self.said.append(f"at {ledger.now}, {ledger.balance}: {expected.slug} {expected.details}")
+                return False
+        return self._is_refused_from(index + 1, ledger)
 
 
 def _refused_grant(told: Mapping[str, Any], refusal: Refused, until: datetime, applying: Applying) -> Judge:
