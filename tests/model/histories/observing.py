@@ -171,7 +171,7 @@ class _RefusesBatch:
     """Whether a model refuses an atomic batch with the same words.
 
     Its events are booked one after the other, each at its own instant, and what falls due meanwhile is booked
-    between them. What was refused left no entries that would say when, so any instant until the answer will do.
+    between them. What was refused left no entries that would say when: any instant until the answer will do.
     """
 
     operation: Operation
