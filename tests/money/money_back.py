@@ -87,15 +87,18 @@ class PaidPack:
         return [row["amount"] for row in rows]
 
 
-def buy_and_pay(buyer: Buyer, deliveries: Deliveries, card: str = CARD_PAYS) -> PaidPack:
-    """Buy 500 credits on Stripe's page and wait for them.
+def buy_and_pay(
+    buyer: Buyer, deliveries: Deliveries, card: str = CARD_PAYS, pack_key: str = PACK_500
+) -> PaidPack:
+    """Buy a pack on Stripe's page and wait for its credits.
 
     Args:
         buyer: who buys.
         deliveries: Stripe's side of the webhook.
         card: a test card's number.
+        pack_key: of the pack; 500 credits when left out.
     """
-    session = buyer.buy(PACK_500)
+    session = buyer.buy(pack_key)
     assert HostedPage(session["url"]).pay(card).status_code in (302, 303)
     assert buyer.workers.return_page(session["session_id"]).json()["status"] == "complete"
     intent_id = str(buyer.books.payments[-1]["stripe_payment_intent_id"])

@@ -14,10 +14,10 @@ import pytest
 
 from tests.conftest import StackUnderTest
 from tests.money.conftest import Buyer
-from tests.money.money_back import PaidPack, spend
+from tests.money.money_back import buy_and_pay, spend
 from tests.money.saved_cards import card_holder
 from tests.money.subscriber import Subscriber, new_subscriber, subscriber, unused_card
-from tests.money.world import CARD_PAYS, SECONDS, Deliveries, HostedPage, made_up_event
+from tests.money.world import SECONDS, Deliveries, HostedPage, made_up_event
 
 __all__ = ["new_subscriber", "subscriber", "unused_card"]
 
@@ -42,18 +42,6 @@ def new_pack(database: Database) -> Iterator[Callable[..., str]]:
     database.execute("update billing.credit_packages set is_active = false where key = any(%s)", (keys,))
 
 
-def paid(buyer: Buyer, deliveries: Deliveries, key: str, card: str = CARD_PAYS) -> PaidPack:
-    """Buy a pack on Stripe's page."""
-    session = buyer.buy(key)
-    assert HostedPage(session["url"]).pay(card).status_code in (302, 303)
-    assert buyer.workers.return_page(session["session_id"]).json()["status"] == "complete"
-    intent_id = str(buyer.books.payments[-1]["stripe_payment_intent_id"])
-    intent = deliveries.client.v1.payment_intents.retrieve(intent_id)
-    pack = PaidPack(buyer, deliveries, intent_id, str(intent.latest_charge))
-    pack.settle()
-    return pack
-
-
 @pytest.mark.parametrize(
     ("currency", "unit_amount", "shown"),
     [
@@ -76,7 +64,7 @@ def test_a_pack_is_bought_in_its_currencys_own_units(
     page = HostedPage(session["url"])
     assert shown in page.browser.get(page.url).text
 
-    pack = paid(buyer, deliveries, key)
+    pack = buy_and_pay(buyer, deliveries, pack_key=key)
 
     assert (pack.payment["amount"], pack.payment["currency"]) == (unit_amount, currency)
     assert buyer.books.balance == 333
@@ -87,7 +75,7 @@ def test_a_pack_is_bought_in_its_currencys_own_units(
 def test_shares_that_do_not_divide_add_up_to_the_whole(
     buyer: Buyer, deliveries: Deliveries, new_pack: Callable[..., str]
 ) -> None:
-    pack = paid(buyer, deliveries, new_pack(100, 700, "jpy"))
+    pack = buy_and_pay(buyer, deliveries, pack_key=new_pack(100, 700, "jpy"))
 
     balances = []
     for _ in range(7):
@@ -104,7 +92,7 @@ def test_shares_that_do_not_divide_add_up_to_the_whole(
 def test_a_refund_of_what_has_ended_unused_owes_nothing_for_it(
     buyer: Buyer, deliveries: Deliveries, new_pack: Callable[..., str], database: Database
 ) -> None:
-    pack = paid(buyer, deliveries, new_pack(500, 1000, "usd", "1 day"))
+    pack = buy_and_pay(buyer, deliveries, pack_key=new_pack(500, 1000, "usd", "1 day"))
     spend(buyer, 100)
     buyer.organization.service.rpc(
         "advance_test_clock", {"organization_id": str(buyer.organization_id), "to": "2099-01-01T00:00:00Z"}
@@ -123,7 +111,7 @@ def test_a_refund_of_what_has_ended_unused_owes_nothing_for_it(
 def test_a_dispute_of_a_partly_refunded_charge_takes_the_rest_and_gives_back_the_rest(
     buyer: Buyer, deliveries: Deliveries, new_pack: Callable[..., str], stack: StackUnderTest, disputed: int
 ) -> None:
-    pack = paid(buyer, deliveries, new_pack(300, 900, "eur"))
+    pack = buy_and_pay(buyer, deliveries, pack_key=new_pack(300, 900, "eur"))
     pack.refund(300)
     assert buyer.books.balance == 200
 
