@@ -158,32 +158,36 @@ class SerialOrder:
         self._open = still_open
 
     def _explains(self, seen: Observer, until: datetime) -> bool:
-        ledger = self._applying.ledger
         if seen.reads_at:
             return seen.is_right(self._glimpse(max(self._since, seen.reads_at)))
-        first = max(self._since, seen.since)
+        at = max(self._since, seen.since)
         last = seen.until if seen.is_lock_free else min(until, seen.until)
-        if first > last:
-            return False
-        turns = sorted(at for at in ledger.due_instants() if first < at <= last)
-        return any(seen.is_right(self._glimpse(at)) for at in [first, *turns])
+        while at <= last:
+            if seen.is_right(self._glimpse(at)):
+                return True
+            # Not at the instants that are known at first: a grant that begins meanwhile may end meanwhile.
+            at = self._state_at(at).ends
+        return False
 
     def _glimpse(self, at: datetime) -> Ledger:
-        """Return the model as it is at an instant: itself while nothing falls due, else a copy."""
-        ledger = self._applying.ledger
-        for seen in self._glimpses:
-            if seen.begins <= at < seen.ends:
-                seen.ledger.now = at
-                return seen.ledger
-        if self._glimpses:
-            ledger = copy.deepcopy(ledger, {id(ledger.history): [], id(ledger.answers): ledger.answers})
+        """Return the model as it is at an instant."""
+        ledger = self._state_at(at).ledger
+        ledger.now = at
+        return ledger
+
+    def _state_at(self, at: datetime) -> _Glimpse:
+        """Return the state that holds at an instant: the model until something falls due, or a copy."""
+        for known in self._glimpses:
+            if known.begins <= at < known.ends:
+                return known
+        model = self._applying.ledger
+        ledger = copy.deepcopy(model, {id(model.history): [], id(model.answers): model.answers})
         begins = self._since
         while (due := min(ledger.due_instants(), default=NEVER)) <= at:
             ledger.move_clock(due)
             begins = due
         self._glimpses.append(_Glimpse(ledger, begins, due))
-        ledger.now = at
-        return ledger
+        return self._glimpses[-1]
 
     def _require_remains(self) -> None:
         ledger = self._applying.ledger

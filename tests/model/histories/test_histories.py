@@ -8,7 +8,12 @@ from __future__ import annotations
 import copy
 import os
 import random
+import secrets
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -20,11 +25,11 @@ from ..database import Database
 from ..entities import Refused
 from .claims import AnomalyError
 from .doors import HttpDoor, SqlDoor
-from .operations import Evidence, History, Operation
+from .operations import Evidence, History, Operation, gather
 from .order import SerialOrder
 from .running import run_histories
 from .vocabulary import Client
-from .world import People
+from .world import SERVICE, People, make_tenant
 
 OPERATIONS = int(os.environ.get("TALLYBASE_HISTORY_OPERATIONS", "3000"))
 SEED = int(os.environ.get("TALLYBASE_HISTORY_SEED", "1"))
@@ -105,6 +110,51 @@ def test_clients_of_postgrest_have_a_serial_order(
     print(f"\nthrough PostgREST in {seconds:.1f} s: {dict(sorted(seen.items()))}")
     assert seen["replays"]
     assert seen["lost answers"]
+
+
+def test_what_is_read_after_a_grant_began_and_ended_unseen_is_explained(
+    stack: StackUnderTest, people: People
+) -> None:
+    """A void that waits for the lock while a grant begins and ends finds nothing, and an old balance."""
+    randomness = random.Random(SEED)
+    door = SqlDoor(stack.database_url, randomness)
+    with Database.connect(stack.database_url) as connection, closing(door):
+        history = History(make_tenant(connection, people, 0))
+        tenant = history.tenant
+
+        def call(function: str, **arguments: Any) -> Any:
+            told = door.call(tenant, SERVICE, function, arguments)
+            history.operations.append(
+                Operation(SERVICE, function, arguments, told.before, told.after, told.answer)
+            )
+            return told.answer
+
+        def grant(amount: str, **times: str) -> Any:
+            told = {"source": "promotion", "source_reference": secrets.token_hex(6), "priority": 100}
+            told |= dict.fromkeys(("effective_at", "expires_at", "department_id", "agent_types"))
+            told |= {"organization_id": tenant.organization_id, "amount": amount, "unit_cost": "0"} | times
+            return call("grant_credits", **told)
+
+        first = grant("3")
+        call(
+            "adjust_credits",
+            organization_id=tenant.organization_id,
+            delta="-3",
+            reason="spent",
+            idempotency_key="all",
+        )
+        begins, ends = (datetime.now(UTC) + timedelta(seconds=later) for later in (0.4, 0.8))
+        grant("10", effective_at=begins.isoformat(), expires_at=ends.isoformat())
+        with ThreadPoolExecutor(1) as pool, closing(SqlDoor(stack.database_url, randomness)) as other:
+            sitting = pool.submit(other.sit_on_the_lock, tenant, 1.2)
+            time.sleep(max(0, (begins - datetime.now(UTC)).total_seconds() + 0.1))
+            nothing = call("void_grant", grant_id=first["grant_id"], reason="late")
+            sitting.result()
+        evidence = gather(connection, tenant)
+    assert nothing["transaction_id"] is None
+    assert nothing["balance"] == 0
+    assert [entry["kind"] for entry in evidence.entries[-2:]] == ["grant", "expire"]
+    assert SerialOrder(history, evidence).check()["readings"] == 1
 
 
 # The judge itself: a history that was tampered with must not be explained.

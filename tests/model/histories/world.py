@@ -109,7 +109,7 @@ class People:
 
 
 def make_tenant(connection: psycopg.Connection[Row], people: People, number: int) -> Tenant:
-    """Make an organization with two departments, three members, three agent keys, limits and 200 credits.
+    """Make an organization with two departments, three members and three agent keys.
 
     Args:
         connection: as `postgres`, in autocommit.
