@@ -15,7 +15,7 @@ import psutil
 import typer
 from rich.console import Console
 
-from stack import keys, migrations, postgres
+from stack import frontend, keys, migrations, postgres
 from stack.environment import load_dotenv, public_environment
 from stack.install import VENV, npm_environment
 from stack.report import print_logs, print_status, print_welcome
@@ -42,6 +42,7 @@ def up() -> None:
     running = _running(settings)
     if running is not None and running.phase == "ready":
         console.print("The stack is already running.")
+        _catch_up(settings)
         print_welcome(console, settings)
         return
     began = time.monotonic()
@@ -67,6 +68,17 @@ def up() -> None:
         if time.monotonic() - began > _START_LIMIT_SECONDS:
             _fail(f"The stack did not answer within {_START_LIMIT_SECONDS} s; see `make logs`.")
         time.sleep(_POLL_SECONDS)
+
+
+def _catch_up(settings: StackSettings) -> None:
+    """Give a running stack what has come to the tree since it started: migrations, and the page's sources."""
+    try:
+        if migrations.bring_up_to_date(settings):
+            console.print("Its database has new migrations or a new seed, which are applied now.")
+        if frontend.build(settings) == "built":
+            console.print("Its page was built anew.")
+    except (migrations.MigrationError, frontend.FrontendError) as error:
+        _fail(f"It serves what it served before: {error}")
 
 
 @app.command()

@@ -34,29 +34,34 @@ class FrontendError(Exception):
 
 
 def prepare(settings: StackSettings) -> str:
-    """Write `config.json`, and put the current build where the gateway serves it.
+    """Write `config.json`, and put the current build where the gateway serves it; as `build` otherwise."""
+    write_config(settings)
+    return build(settings)
+
+
+def build(settings: StackSettings) -> str:
+    """Put the current build where the gateway serves it, and build it first where sources have changed.
 
     Args:
         settings: the instance.
 
     Returns:
-        What was done, for the progress line.
+        What was done: `built`, `up to date`, or why nothing was.
 
     Raises:
-        FrontendError: the build failed.
+        FrontendError: the build failed; what was served before still is.
     """
     source = settings.repository / "frontend"
-    write_config(settings)
     if os.environ.get("TALLYBASE_FRONTEND") == "0":
         return "left out, as TALLYBASE_FRONTEND=0 asks"
     if not (source / "package.json").exists():
         return "no front end in this tree"
-    build = BUILDS / _fingerprint(source)
-    fresh = not (build / "index.html").exists()
+    current = BUILDS / _fingerprint(source)
+    fresh = not (current / "index.html").exists()
     if fresh:
-        _build(source, build)
-    _point(page_dir(settings), build)
-    _remove_old(build)
+        _build(source, current)
+    _point(page_dir(settings), current)
+    _remove_old(current)
     return "built" if fresh else "up to date"
 
 

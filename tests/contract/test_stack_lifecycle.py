@@ -106,6 +106,18 @@ def test_a_second_up_says_that_it_runs(instance: Instance) -> None:
     assert instance.record().supervisor.pid == supervisor
 
 
+def test_a_second_up_brings_what_has_come_to_the_tree(instance: Instance) -> None:
+    address = instance.environment["FRONTEND_URL"]
+    assert httpx.get(address).status_code == 404, "this instance was started without the page"
+    (instance.state_dir / "migrations.applied").unlink()
+    text = stack_command({**instance.environment, "TALLYBASE_FRONTEND": "1"}, "up").stdout
+    assert "applied now" in text
+    assert '<div id="root">' in httpx.get(address).text
+    again = instance.run("up")
+    assert "applied now" not in again
+    assert "built anew" not in again
+
+
 def test_what_a_killed_supervisor_leaves_is_ended_by_the_next_start(instance: Instance) -> None:
     record = instance.record()
     children = [one.process() for one in record.services.values()]
