@@ -35,6 +35,26 @@ end
 $$;
 revoke all on function billing_private.require_own_members(uuid) from public;
 
+-- Withdraws one open invitation, audited with why; nothing if it is not open any more. Under the lock.
+create function billing_private.withdraw_invitation(p_invitation billing.invitations, p_action text, p_reason text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_after billing.invitations;
+begin
+  update billing.invitations as i set revoked_at = clock_timestamp()
+  where i.organization_id = p_invitation.organization_id and i.id = p_invitation.id and i.accepted_at is null and i.revoked_at is null
+  returning * into v_after;
+  if found then
+    perform billing_private.audit(p_invitation.organization_id, p_action, 'invitation', p_invitation.id::text, p_reason,
+      to_jsonb(p_invitation) - 'email', to_jsonb(v_after) - 'email'); -- an address is personal, and the log is for ever
+  end if;
+end
+$$;
+revoke all on function billing_private.withdraw_invitation(billing.invitations, text, text) from public;
+
 -- Withdraws the open invitations that a member's change leaves without ground: those that they made and could not make now, so that nobody who
 -- is about to be removed keeps a way back in, and, for one who is gone (p_role null), those to their own address. Under the lock.
 create function billing_private.withdraw_invitations_of(p_organization_id uuid, p_user_id uuid, p_role text)
@@ -44,7 +64,6 @@ set search_path = ''
 as $$
 declare
   v_invitation billing.invitations;
-  v_after billing.invitations;
 begin
   for v_invitation in
     select i.* from billing.invitations as i
@@ -56,23 +75,19 @@ begin
     order by i.id
     for update
   loop
-    update billing.invitations as i set revoked_at = clock_timestamp()
-    where i.organization_id = p_organization_id and i.id = v_invitation.id and i.accepted_at is null
-    returning * into v_after;
-    if found then
-      perform billing_private.audit(p_organization_id, 'revoke_invitation', 'invitation', v_invitation.id::text,
-        'its ground is gone with a change of membership', to_jsonb(v_invitation) - 'email', to_jsonb(v_after) - 'email');
-    end if;
+    perform billing_private.withdraw_invitation(v_invitation, 'revoke_invitation', 'its ground is gone with a change of membership');
   end loop;
 end
 $$;
 revoke all on function billing_private.withdraw_invitations_of(uuid, uuid, text) from public;
 
 -- Whoever deletes a user (an auth server, say) takes their memberships along: the last owner's stays, and with it the user; of any other the
--- invitations end, and the end is audited. change_member() removes members through here, too.
+-- invitations end, and the end is audited. change_member() removes members through here, too. SECURITY DEFINER: the auth server's role, as which
+-- a cascade fires it, reaches nothing of ours.
 create function billing_private.end_membership()
 returns trigger
 language plpgsql
+security definer
 set search_path = ''
 as $$
 begin

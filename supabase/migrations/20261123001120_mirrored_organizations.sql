@@ -88,6 +88,7 @@ as $$
 declare
   v_before billing.organizations;
   v_after billing.organizations;
+  v_invitation billing.invitations;
 begin
   if p_organization_id is null then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "organization_id"}', 'the application''s own id of it');
@@ -116,8 +117,12 @@ begin
     perform billing_private.audit(p_organization_id, 'sync_organization', 'organization', p_organization_id::text, p_reason,
       to_jsonb(v_before), to_jsonb(v_after));
   end if;
-  update billing.invitations as i set revoked_at = clock_timestamp()
-  where i.organization_id = p_organization_id and i.accepted_at is null and i.revoked_at is null;
+  for v_invitation in
+    select i.* from billing.invitations as i
+    where i.organization_id = p_organization_id and i.accepted_at is null and i.revoked_at is null order by i.id
+  loop
+    perform billing_private.withdraw_invitation(v_invitation, 'sync_organization', p_reason);
+  end loop;
   perform billing_private.replace_members(p_organization_id, p_members, p_reason);
   select o.* into v_after from billing.organizations as o where o.organization_id = p_organization_id;
   return v_after;

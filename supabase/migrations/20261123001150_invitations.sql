@@ -11,8 +11,8 @@ create type billing.created_invitation as (
 );
 comment on type billing.created_invitation is 'An invitation with its token, shown this once.';
 
--- Owner or admin; only an owner invites an owner. A new invitation for the same address replaces the open one, so a retry is safe. Locks the
--- organization. Raises 403 not_authorized, 409 conflict (mirrored), 422 invalid_argument, 429 rate_limited, 503 busy.
+-- Owner or admin; only an owner invites an owner, or replaces an invitation that is to make one. A new invitation for the same address replaces the
+-- open one, so a retry is safe. Locks the organization. Raises 403 not_authorized, 409 conflict (mirrored), 422 invalid_argument, 429 rate_limited, 503 busy.
 create function billing_private.invite_member(p_organization_id uuid, p_email text, p_role text, p_department_id uuid, p_reason text)
 returns billing.created_invitation
 language plpgsql
@@ -21,6 +21,7 @@ set search_path = ''
 as $$
 declare
   v_token constant text := encode(extensions.gen_random_bytes(32), 'hex');
+  v_replaced billing.invitations;
   v_invitation billing.invitations;
 begin
   if p_role is null or p_role not in ('owner', 'admin', 'billing', 'member') then
@@ -35,8 +36,14 @@ begin
     p_organization_id, case when p_role = 'owner' then '{owner}'::text[] else '{owner,admin}' end);
   perform billing_private.require_own_members(p_organization_id);
   perform billing_private.require_department(p_organization_id, p_department_id);
-  update billing.invitations as i set revoked_at = clock_timestamp()
+  select i.* into v_replaced from billing.invitations as i
   where i.organization_id = p_organization_id and i.email = lower(p_email) and i.accepted_at is null and i.revoked_at is null;
+  if found then
+    if v_replaced.role = 'owner' and v_replaced.expires_at > billing_private.organization_now(p_organization_id) then
+      perform billing_private.require_role(p_organization_id, '{owner}');
+    end if;
+    perform billing_private.withdraw_invitation(v_replaced, 'revoke_invitation', 'a newer invitation replaces it');
+  end if;
   insert into billing.invitations (organization_id, email, role, department_id, invited_by, expires_at)
   values (p_organization_id, lower(p_email), p_role, p_department_id, billing_private.current_user_id(),
     billing_private.organization_now(p_organization_id) + interval '7 days')
@@ -81,8 +88,8 @@ create trigger invitations_end_with_their_maker before update of invited_by on b
 for each row when (old.invited_by is not null and new.invited_by is null and new.accepted_at is null and new.revoked_at is null)
 execute function billing_private.end_orphaned_invitation();
 
--- Owner or admin: withdraws an open invitation; idempotent. Locks the organization. Raises 403 not_authorized for a foreign invitation and for an
--- unknown one alike (the service: 404 not_found), 409 conflict (it was accepted), 503 busy.
+-- Owner or admin: withdraws an open invitation, that of an owner only an owner; idempotent. Locks the organization. Raises 403 not_authorized for a
+-- foreign invitation and for an unknown one alike (the service: 404 not_found), 409 conflict (it was accepted), 503 busy.
 create function billing_private.revoke_invitation(p_invitation_id uuid, p_reason text)
 returns billing.invitations
 language plpgsql
@@ -101,15 +108,9 @@ begin
     end if;
     perform billing_private.fail(403, 'not_authorized');
   end if;
-  perform billing_private.require_role_under_lock(v_before.organization_id, '{owner,admin}');
-  update billing.invitations as i set revoked_at = clock_timestamp()
-  where i.organization_id = v_before.organization_id and i.id = p_invitation_id and i.accepted_at is null and i.revoked_at is null
-  returning * into v_after;
-  if found then
-    perform billing_private.audit(v_before.organization_id, 'revoke_invitation', 'invitation', p_invitation_id::text, p_reason,
-      to_jsonb(v_before) - 'email', to_jsonb(v_after) - 'email');
-    return v_after;
-  end if;
+  perform billing_private.require_role_under_lock(
+    v_before.organization_id, case when v_before.role = 'owner' then '{owner}'::text[] else '{owner,admin}' end);
+  perform billing_private.withdraw_invitation(v_before, 'revoke_invitation', p_reason);
   select i.* into v_after from billing.invitations as i
   where i.organization_id = v_before.organization_id and i.id = p_invitation_id;
   if v_after.accepted_at is not null then
@@ -168,7 +169,8 @@ begin
   if not found then
     perform billing_private.fail(409, 'conflict', '{"what": "member"}', 'you belong to this organization already');
   end if;
-  perform billing_private.audit(v_invitation.organization_id, 'accept_invitation', 'member', v_user_id::text, null, null, to_jsonb(v_member));
+  perform billing_private.audit(v_invitation.organization_id, 'accept_invitation', 'member', v_user_id::text,
+    'invitation ' || v_invitation.id::text, null, to_jsonb(v_member));
   return v_member;
 end
 $$;

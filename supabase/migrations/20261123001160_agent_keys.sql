@@ -100,7 +100,7 @@ begin
     perform billing_private.fail(409, 'conflict', '{"what": "agent_keys", "max": 1000}', 'revoke keys that nobody needs first');
   end if;
   v_created := billing_private.issue_agent_key(
-    p_organization_id, p_name, p_department_id, p_agent_types, p_expires_at, p_spend_limit, p_spend_window, v_scopes);
+    p_organization_id, p_name, p_department_id, p_agent_types, nullif(p_expires_at, 'infinity'), p_spend_limit, p_spend_window, v_scopes);
   perform billing_private.audit(p_organization_id, 'create_agent_key', 'agent_key', v_created.key_id, p_reason, null, to_jsonb(v_created) - 'key');
   return v_created;
 end
@@ -200,6 +200,7 @@ set search_path = ''
 as $$
 declare
   v_old billing.agent_keys;
+  v_end timestamptz;
   v_after billing.agent_keys;
   v_created billing.created_agent_key;
 begin
@@ -216,8 +217,11 @@ begin
   elsif v_old.expires_at <= billing_private.organization_now(v_old.organization_id) then
     perform billing_private.fail(409, 'conflict', '{"what": "expired"}', 'a key that has expired cannot be rotated');
   end if;
+  -- A key that was rotated before ends with its overlap; the end that its chain was made with is that of its successors.
+  select nullif(max(coalesce(k.expires_at, 'infinity')), 'infinity') into v_end
+  from billing.agent_keys as k where k.organization_id = v_old.organization_id and k.root_key_id = v_old.root_key_id;
   v_created := billing_private.issue_agent_key(
-    v_old.organization_id, v_old.name, v_old.department_id, v_old.agent_types, v_old.expires_at, v_old.spend_limit, v_old.spend_window,
+    v_old.organization_id, v_old.name, v_old.department_id, v_old.agent_types, v_end, v_old.spend_limit, v_old.spend_window,
     v_old.scopes, v_old.root_key_id);
   update billing.agent_keys as k
   set

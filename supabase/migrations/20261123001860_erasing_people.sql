@@ -4,12 +4,12 @@
 create type billing.erased_user as (memberships integer, invitations integer, channels integer, customers integer);
 comment on type billing.erased_user is 'How many memberships, invitations, notification channels and billing contacts of a person were erased.';
 
--- The service, before the account itself is deleted through the auth server (it needs the address). Ends every membership, audited as erase_user;
+-- The service, before the account itself is deleted through the auth server (it needs the address). Ends every membership;
 -- withdraws open invitations to the address and replaces it in all of them; deletes notification channels to it; clears it where it is the
--- contact of a Stripe customer, a copy that Stripe's next event would bring back, so it is changed at Stripe too. Transactions, usage and the
--- audit log keep the id. Locks each organization of theirs, in the order of the lock keys. Raises 403 not_authorized, 404 not_found (no such
--- user), 409 conflict (the last owner of an organization: somebody else must own it first; nothing is erased). A second call finds nothing more.
-create function billing_private.erase_user(p_user_id uuid)
+-- contact of a Stripe customer, a copy that Stripe's next event would bring back, so it is changed at Stripe too. Each organization finds what
+-- became of its rows in its audit log as erase_user, without the address. Transactions, usage and the audit log keep the id. Locks each
+-- organization of theirs, in the order of the lock keys. Raises 403 not_authorized, 404 not_found (no such user), 422 invalid_argument, 409 conflict (the last owner of an organization: somebody else must own it first; nothing is erased). A second call finds nothing more.
+create function billing_private.erase_user(p_user_id uuid, p_reason text)
 returns billing.erased_user
 language plpgsql
 security definer
@@ -18,9 +18,13 @@ as $$
 declare
   v_email text;
   v_organization_id uuid;
+  v_invitation billing.invitations;
+  v_channel billing.notification_channels;
+  v_customer billing.customers;
   v_erased billing.erased_user := (0, 0, 0, 0);
 begin
   perform billing_private.require_service();
+  perform billing_private.require_reason(p_reason);
   select lower(u.email) into v_email from auth.users as u where u.id = p_user_id;
   if not found then
     perform billing_private.fail(404, 'not_found', '{"what": "user"}');
@@ -30,35 +34,46 @@ begin
     inner join billing.organizations as o on o.organization_id = m.organization_id
     where m.user_id = p_user_id order by o.ledger_number
   loop
-    perform billing_private.change_member(v_organization_id, p_user_id, null, null, true, 'erase_user', null);
+    perform billing_private.change_member(v_organization_id, p_user_id, null, null, true, 'erase_user', p_reason);
     v_erased.memberships := v_erased.memberships + 1;
   end loop;
   delete from billing_private.platform_admins as a where a.user_id = p_user_id;
   delete from billing_private.invitation_tokens as t using billing.invitations as i
   where i.email = v_email and t.organization_id = i.organization_id and t.invitation_id = i.id;
-  update billing.invitations as i
-  set email = 'erased-' || i.id::text || '@erased.invalid',
-    revoked_at = case when i.accepted_at is null then coalesce(i.revoked_at, clock_timestamp()) else i.revoked_at end
-  where i.email = v_email;
-  get diagnostics v_erased.invitations = row_count;
-  delete from billing.notification_channels as c where c.kind = 'email' and lower(c.target) = v_email;
-  get diagnostics v_erased.channels = row_count;
-  update billing.customers as c set email = null, name = null, updated_at = clock_timestamp() where lower(c.email) = v_email;
-  get diagnostics v_erased.customers = row_count;
+  for v_invitation in select i.* from billing.invitations as i where i.email = v_email order by i.organization_id, i.id loop
+    perform billing_private.withdraw_invitation(v_invitation, 'erase_user', p_reason);
+    update billing.invitations as i set email = 'erased-' || i.id::text || '@erased.invalid'
+    where i.organization_id = v_invitation.organization_id and i.id = v_invitation.id;
+    v_erased.invitations := v_erased.invitations + 1;
+  end loop;
+  for v_channel in
+    delete from billing.notification_channels as c where c.kind = 'email' and lower(c.target) = v_email returning *
+  loop
+    perform billing_private.audit(v_channel.organization_id, 'erase_user', 'notification_channel', v_channel.id::text, p_reason,
+      to_jsonb(v_channel) - 'target', null);
+    v_erased.channels := v_erased.channels + 1;
+  end loop;
+  for v_customer in
+    update billing.customers as c set email = null, name = null, updated_at = clock_timestamp() where lower(c.email) = v_email returning *
+  loop
+    perform billing_private.audit(v_customer.organization_id, 'erase_user', 'customer', v_customer.stripe_customer_id, p_reason, null,
+      to_jsonb(v_customer));
+    v_erased.customers := v_erased.customers + 1;
+  end loop;
   update billing_private.customer_claims as c set email = null where lower(c.email) = v_email;
   return v_erased;
 end
 $$;
-revoke all on function billing_private.erase_user(uuid) from public;
-grant execute on function billing_private.erase_user(uuid) to service_role;
+revoke all on function billing_private.erase_user(uuid, text) from public;
+grant execute on function billing_private.erase_user(uuid, text) to service_role;
 
-create function billing.erase_user(user_id uuid)
+create function billing.erase_user(user_id uuid, reason text default null)
 returns billing.erased_user
 language sql
 volatile
 set search_path = ''
-return billing_private.erase_user(user_id);
-revoke all on function billing.erase_user(uuid) from public;
-grant execute on function billing.erase_user(uuid) to service_role;
-comment on function billing.erase_user(uuid) is
+return billing_private.erase_user(user_id, reason);
+revoke all on function billing.erase_user(uuid, text) from public;
+grant execute on function billing.erase_user(uuid, text) to service_role;
+comment on function billing.erase_user(uuid, text) is
 'Service: ends a person''s memberships and erases their address, before their account is deleted; the ledger keeps their id.';

@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from supabase import Client
+import pytest
+
+from supabase import AuthError, Client
 from tests.conftest import StackUnderTest
 from tests.security.cast import make_cast
 from tests.security.catalogue import Database
@@ -58,7 +60,7 @@ def test_nothing_by_which_a_person_is_known_is_left(
     assert any(str(entry["user_id"]) == member for entry in before)
     assert _places(owner_session, name) != []
 
-    erased = callers["service"].call("erase_user", {"user_id": member})
+    erased = callers["service"].call("erase_user", {"user_id": member, "reason": "as they asked"})
     assert erased.body == {"memberships": 1, "invitations": 1, "channels": 1, "customers": 1}
     assert _places(owner_session, name) == []
     balance = callers["member"].call("get_credit_balance", {"organization_id": cast.acme})
@@ -73,9 +75,34 @@ def test_nothing_by_which_a_person_is_known_is_left(
     assert callers["service"].call("erase_user", {"user_id": member}).slug == "not_found"
     assert owner_session.execute(entries, (cast.acme,)).fetchall() == before
     assert owner_session.execute("select * from billing.verify_ledger(%s)", (cast.acme,)).fetchall() == []
-    log = "select * from billing.audit_log where action = 'erase_user' and organization_id = %s"
+    log = (
+        "select actor_type, subject_type, before is not null as had, after is not null as has "
+        "from billing.audit_log where reason = 'as they asked' and organization_id = %s order by id"
+    )
+    assert [tuple(row.values()) for row in owner_session.execute(log, (cast.acme,))] == [
+        ("service", "member", True, False),
+        ("service", "notification_channel", True, False),
+        ("service", "customer", False, True),
+    ]
+    assert [tuple(row.values()) for row in owner_session.execute(log, (cast.globex,))] == [
+        ("service", "invitation", True, True)
+    ]
+
+
+def test_an_account_that_the_auth_server_deletes_takes_its_memberships_along(
+    owner_session: Database, callers_of: CallersOf, secret_client: Client
+) -> None:
+    cast = make_cast(owner_session)
+    caller, member = callers_of(cast)["billing"], str(cast.users["billing"])
+    assert len(caller.get("organizations").body) == 1
+    secret_client.auth.admin.delete_user(member)
+    assert caller.get("organizations").body == []
+    log = "select * from billing.audit_log where action = 'delete_user' and organization_id = %s"
     row: Any = owner_session.execute(log, (cast.acme,)).fetchone()
     assert (row["actor_type"], row["subject_id"]) == ("service", member)
+    with pytest.raises(AuthError):
+        secret_client.auth.admin.delete_user(str(cast.users["owner"]))
+    assert len(callers_of(cast)["owner"].get("organizations").body) == 1
 
 
 def test_the_last_owner_of_an_organization_is_not_erased(

@@ -963,7 +963,7 @@ isOneToOne: false
 { Args: { "limit"?: number }; Returns: string[]
                            },
 "erase_user":
-{ Args: { "user_id": string }; Returns: Database["billing"]['CompositeTypes']["erased_user"]
+{ Args: { "reason"?: string,"user_id": string }; Returns: Database["billing"]['CompositeTypes']["erased_user"]
                           SetofOptions: {
         from: "*"
         to: "erased_user"

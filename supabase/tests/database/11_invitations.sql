@@ -1,7 +1,7 @@
 -- Adam invites Sam. The token is shown once, is good for the holder of the address alone, and is taken once.
 
 begin;
-select tests.story(25);
+select tests.story(31);
 select tests.cast();
 create temporary table notes (name text primary key, value text);
 grant select, insert, update on notes to authenticated, service_role;
@@ -62,6 +62,30 @@ update billing.invitations set expires_at = now() + interval '1 day' where email
 select tests.as_user('Mia');
 select is((billing.accept_invitation((select value from notes where name = 'second'))).role, 'owner', 'an owner''s invitation makes an owner');
 select set_eq($$select name from billing.organizations$$, array['Acme (story)', 'Globex (story)'], 'and Mia belongs to both organizations');
+
+-- What is to make an owner is an owner's affair.
+select tests.as_user('Olivia');
+insert into notes select 'heir', i.token from billing.invite_member(tests.id('Acme'), 'otto@story.test', 'owner') as i;
+select tests.as_user('Adam');
+select throws_ok($$select billing.revoke_invitation((select id from billing.invitations where email = 'otto@story.test'))$$, 'PT403', 'not_authorized',
+  'an admin withdraws no invitation of an owner');
+select throws_ok($$select billing.invite_member(tests.id('Acme'), 'Otto@story.test', 'member')$$, 'PT403', 'not_authorized', 'nor replaces it by a lesser one');
+select tests.reset();
+update billing.invitations set expires_at = now() - interval '1 second' where email = 'otto@story.test';
+select tests.as_user('Adam');
+insert into notes select 'otto', i.token from billing.invite_member(tests.id('Acme'), 'otto@story.test', 'member') as i;
+select is((select count(*) from billing.invitations where email = 'otto@story.test' and revoked_at is null)::integer, 1, 'when it has expired, he does');
+select results_eq(
+  $$select actor_id, reason, before ->> 'role', before ->> 'revoked_at', after ->> 'revoked_at' is not null, after ? 'email'
+    from billing.audit_log where action = 'revoke_invitation' order by id desc limit 1$$,
+  $$select tests.id('Adam')::text, 'a newer invitation replaces it', 'owner', null::text, true, false$$, 'which is audited');
+select tests.as_user('Otto');
+select is((billing.accept_invitation((select value from notes where name = 'otto'))).role, 'member', 'Otto joins Acme as a member');
+select tests.reset();
+select results_eq(
+  $$select a.reason from billing.audit_log as a where a.action = 'accept_invitation' and a.subject_id = tests.id('Otto')::text$$,
+  $$select 'invitation ' || i.id::text from billing.invitations as i where i.email = 'otto@story.test' and i.accepted_at is not null$$,
+  'and the audit log says by which invitation');
 
 select tests.reset();
 select is_empty(

@@ -2,7 +2,7 @@
 -- members another application keeps is changed by that application alone.
 
 begin;
-select tests.story(64);
+select tests.story(66);
 select tests.cast();
 create temporary table notes (name text primary key, value text);
 grant select, insert, update on notes to authenticated, service_role;
@@ -141,6 +141,16 @@ select set_eq(
   $$select subject_type || coalesce(' ' || (before ->> 'role'), '') || ' > ' || coalesce(after ->> 'role', after ->> 'name', 'gone')
     from billing.audit_log where organization_id = (select id from app) and reason = 'Sam left'$$,
   array['organization > Team 1', 'member member > owner', 'member owner > gone'], 'and each change is audited');
+select tests.reset();
+insert into billing.invitations (organization_id, email, role, expires_at) select id, 'king@story.test', 'admin', now() + interval '1 day' from app;
+select tests.as_service();
+select lives_ok(
+  $$select billing.sync_organization((select id from app), 'Team 1', jsonb_build_array(jsonb_build_object('user_id', tests.id('Max'), 'role', 'owner')),
+    'no more guests')$$, 'an invitation that is still open');
+select results_eq(
+  $$select action, before ->> 'role', after ->> 'revoked_at' is not null from billing.audit_log
+    where organization_id = (select id from app) and subject_type = 'invitation' and reason = 'no more guests'$$,
+  $$values ('sync_organization', 'admin', true)$$, 'is withdrawn, and that is audited, too');
 select is(tests.refusal($$select billing.sync_organization((select id from app), 'Team 1', '[]')$$) -> 'details' ->> 'what', 'last_owner',
   'a list without an owner is refused');
 select is_empty(

@@ -1,7 +1,7 @@
 -- What a key may be used for, and a short-lived token in its place. PostgREST says in request.path which function was asked for; here the story does.
 
 begin;
-select tests.story(56);
+select tests.story(61);
 select tests.cast();
 create temporary table keys (name text primary key, key text, key_id text generated always as (split_part(key, '_', 3)) stored);
 grant select, insert on keys to public;
@@ -108,6 +108,14 @@ select is(tests.refusal($$select billing.rotate_agent_key((select key_id from ke
 select is(
   (select k.expires_at between clock_timestamp() + interval '23 hours' and clock_timestamp() + interval '1 day'
     from billing.agent_keys as k where k.key_id = (select key_id from keys where name = 'spender')), true, 'the old key ends after the overlap');
+insert into keys select 'long', k.key from billing.create_agent_key(tests.id('Acme'), 'long', expires_at => '2999-01-01') as k;
+select is((billing.rotate_agent_key((select key_id from keys where name = 'long'), '1 hour')).expires_at, '2999-01-01', 'the new key ends when the old one was to');
+select is((billing.rotate_agent_key((select key_id from keys where name = 'long'), '1 day')).expires_at, '2999-01-01',
+  'also when the old one is rotated again, because the first answer was lost');
+select is((select expires_at <= clock_timestamp() + interval '1 hour' from billing.agent_keys where key_id = (select key_id from keys where name = 'long')), true,
+  'which gives the old one no more time');
+select is((billing.rotate_agent_key((select key_id from keys where name = 'spender'))).expires_at, null, 'and a key without end has successors without end');
+select is((billing.create_agent_key(tests.id('Acme'), 'ever', expires_at => 'infinity')).expires_at, null, 'an end that never comes is none');
 
 -- Last used ------------------------------------------------------------------------------------------------------------
 
