@@ -177,7 +177,8 @@ return billing_private.caller_is_first_party()
 and exists (select 1 from billing_private.platform_admins as a where a.user_id = billing_private.current_user_id());
 revoke all on function billing_private.caller_is_platform_admin() from public;
 
--- One row in the audit log: who (from the session), what, why, before and after.
+-- One row in the audit log: who (from the session), what, why, before and after. A row of nothing but nulls, which a variable is that found none,
+-- did not exist.
 create function billing_private.audit(
   p_organization_id uuid, p_action text, p_subject_type text, p_subject_id text,
   p_reason text default null, p_before jsonb default null, p_after jsonb default null
@@ -198,7 +199,8 @@ begin
       when billing_private.caller_is_platform_admin() then 'platform_admin'
       else 'user'
     end,
-    coalesce(v_user_id::text, billing_private.caller_role()), p_reason, p_before, p_after
+    coalesce(v_user_id::text, billing_private.caller_role()), p_reason,
+    case when jsonb_strip_nulls(p_before) <> '{}' then p_before end, case when jsonb_strip_nulls(p_after) <> '{}' then p_after end
   );
 end
 $$;

@@ -95,6 +95,10 @@ begin
   v_organization_id := billing_private.limit_organization(p_subject_type, p_subject_id, p_organization_id);
   perform billing_private.require_role(coalesce(v_organization_id, '00000000-0000-0000-0000-000000000000'), '{owner,admin,billing}');
   perform billing_private.lock_organization(v_organization_id);
+  if p_subject_type = 'agent_key' then -- the first of its rotations: what spends are counted by
+    p_subject_id := (
+      select k.root_key_id from billing.agent_keys as k where k.organization_id = v_organization_id and k.key_id = p_subject_id);
+  end if;
 
   select l.* into v_before from billing.credit_limits as l
   where l.organization_id = v_organization_id and l.subject_type = p_subject_type

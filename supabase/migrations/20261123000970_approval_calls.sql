@@ -117,6 +117,7 @@ as $$
 declare
   v_organization_id constant uuid := billing_private.organization_of_approval(p_approval_id);
   v_limit billing_private.applicable_limit;
+  v_before billing.credit_approvals;
   v_approval billing.credit_approvals;
   v_status text;
   v_now timestamptz;
@@ -143,6 +144,7 @@ begin
     end if;
     return v_approval;
   end if;
+  v_before := v_approval;
   v_limit := billing_private.limit_of_approval(v_organization_id, p_approval_id, v_now);
   if v_limit.limit_id is null then
     perform billing_private.fail(404, 'not_found', '{"what": "approval"}', 'no limit asks under this id, or its window is over');
@@ -157,7 +159,8 @@ begin
   if p_additional is not null then
     perform billing_private.add_to_window(v_organization_id, v_limit, p_additional);
   end if;
-  perform billing_private.audit(v_organization_id, 'resolve_approval', 'credit_approval', p_approval_id::text, null, null, to_jsonb(v_approval));
+  perform billing_private.audit(v_organization_id, 'resolve_approval', 'credit_approval', p_approval_id::text, null, to_jsonb(v_before),
+    to_jsonb(v_approval));
   perform billing_private.announce(v_organization_id, 'approval_resolved', jsonb_build_object('approval_id', p_approval_id, 'status', v_status));
   return v_approval;
 end

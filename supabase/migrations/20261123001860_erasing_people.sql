@@ -4,11 +4,52 @@
 create type billing.erased_user as (memberships integer, invitations integer, channels integer, customers integer);
 comment on type billing.erased_user is 'How many memberships, invitations, notification channels and billing contacts of a person were erased.';
 
--- The service, before the account itself is deleted through the auth server (it needs the address). Ends every membership;
--- withdraws open invitations to the address and replaces it in all of them; deletes notification channels to it; clears it where it is the
--- contact of a Stripe customer, a copy that Stripe's next event would bring back, so it is changed at Stripe too. Each organization finds what
--- became of its rows in its audit log as erase_user, without the address. Transactions, usage and the audit log keep the id. Locks each
--- organization of theirs, in the order of the lock keys. Raises 403 not_authorized, 404 not_found (no such user), 422 invalid_argument, 409 conflict (the last owner of an organization: somebody else must own it first; nothing is erased). A second call finds nothing more.
+-- What is kept under an address, without the memberships: withdraws open invitations to it and replaces it in all of them; deletes notification
+-- channels to it; clears it where it is the contact of a Stripe customer, a copy that Stripe's next event would bring back, so it is changed at
+-- Stripe too. Each organization finds what became of its rows in its audit log, without the address. p_email is in lower case.
+create function billing_private.erase_rows_of_address(p_email text, p_action text, p_reason text)
+returns billing.erased_user
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_invitation billing.invitations;
+  v_channel billing.notification_channels;
+  v_customer billing.customers;
+  v_erased billing.erased_user := (0, 0, 0, 0);
+begin
+  delete from billing_private.invitation_tokens as t using billing.invitations as i
+  where i.email = p_email and t.organization_id = i.organization_id and t.invitation_id = i.id;
+  for v_invitation in select i.* from billing.invitations as i where i.email = p_email order by i.organization_id, i.id loop
+    perform billing_private.withdraw_invitation(v_invitation, p_action, p_reason);
+    update billing.invitations as i set email = 'erased-' || i.id::text || '@erased.invalid'
+    where i.organization_id = v_invitation.organization_id and i.id = v_invitation.id;
+    v_erased.invitations := v_erased.invitations + 1;
+  end loop;
+  for v_channel in
+    delete from billing.notification_channels as c where c.kind = 'email' and lower(c.target) = p_email returning *
+  loop
+    perform billing_private.audit(v_channel.organization_id, p_action, 'notification_channel', v_channel.id::text, p_reason,
+      to_jsonb(v_channel) - 'target', null);
+    v_erased.channels := v_erased.channels + 1;
+  end loop;
+  for v_customer in
+    update billing.customers as c set email = null, name = null, updated_at = clock_timestamp() where lower(c.email) = p_email returning *
+  loop
+    perform billing_private.audit(v_customer.organization_id, p_action, 'customer', v_customer.stripe_customer_id, p_reason, null,
+      to_jsonb(v_customer));
+    v_erased.customers := v_erased.customers + 1;
+  end loop;
+  update billing_private.customer_claims as c set email = null where lower(c.email) = p_email;
+  return v_erased;
+end
+$$;
+revoke all on function billing_private.erase_rows_of_address(text, text, text) from public;
+
+-- The service, before the account itself is deleted through the auth server (it needs the address). Ends every membership, and what is kept under
+-- the person's address. Transactions, usage and the audit log keep the id. Locks each organization of theirs, in the order of the lock keys.
+-- Raises 403 not_authorized, 404 not_found (no such user), 422 invalid_argument, 409 conflict (the last owner of an organization: somebody else must
+-- own it first; a member of a mirrored one: the application that keeps it removes them first; nothing is erased). A second call finds nothing more.
 create function billing_private.erase_user(p_user_id uuid, p_reason text)
 returns billing.erased_user
 language plpgsql
@@ -18,10 +59,8 @@ as $$
 declare
   v_email text;
   v_organization_id uuid;
-  v_invitation billing.invitations;
-  v_channel billing.notification_channels;
-  v_customer billing.customers;
-  v_erased billing.erased_user := (0, 0, 0, 0);
+  v_memberships integer := 0;
+  v_erased billing.erased_user;
 begin
   perform billing_private.require_service();
   perform billing_private.require_reason(p_reason);
@@ -35,32 +74,11 @@ begin
     where m.user_id = p_user_id order by o.ledger_number
   loop
     perform billing_private.change_member(v_organization_id, p_user_id, null, null, true, 'erase_user', p_reason);
-    v_erased.memberships := v_erased.memberships + 1;
+    v_memberships := v_memberships + 1;
   end loop;
   delete from billing_private.platform_admins as a where a.user_id = p_user_id;
-  delete from billing_private.invitation_tokens as t using billing.invitations as i
-  where i.email = v_email and t.organization_id = i.organization_id and t.invitation_id = i.id;
-  for v_invitation in select i.* from billing.invitations as i where i.email = v_email order by i.organization_id, i.id loop
-    perform billing_private.withdraw_invitation(v_invitation, 'erase_user', p_reason);
-    update billing.invitations as i set email = 'erased-' || i.id::text || '@erased.invalid'
-    where i.organization_id = v_invitation.organization_id and i.id = v_invitation.id;
-    v_erased.invitations := v_erased.invitations + 1;
-  end loop;
-  for v_channel in
-    delete from billing.notification_channels as c where c.kind = 'email' and lower(c.target) = v_email returning *
-  loop
-    perform billing_private.audit(v_channel.organization_id, 'erase_user', 'notification_channel', v_channel.id::text, p_reason,
-      to_jsonb(v_channel) - 'target', null);
-    v_erased.channels := v_erased.channels + 1;
-  end loop;
-  for v_customer in
-    update billing.customers as c set email = null, name = null, updated_at = clock_timestamp() where lower(c.email) = v_email returning *
-  loop
-    perform billing_private.audit(v_customer.organization_id, 'erase_user', 'customer', v_customer.stripe_customer_id, p_reason, null,
-      to_jsonb(v_customer));
-    v_erased.customers := v_erased.customers + 1;
-  end loop;
-  update billing_private.customer_claims as c set email = null where lower(c.email) = v_email;
+  v_erased := billing_private.erase_rows_of_address(v_email, 'erase_user', p_reason);
+  v_erased.memberships := v_memberships;
   return v_erased;
 end
 $$;
@@ -77,3 +95,32 @@ revoke all on function billing.erase_user(uuid, text) from public;
 grant execute on function billing.erase_user(uuid, text) to service_role;
 comment on function billing.erase_user(uuid, text) is
 'Service: ends a person''s memberships and erases their address, before their account is deleted; the ledger keeps their id.';
+
+-- The service, for a person who has no account (invited and never come, or told of limits) or had another address before. Raises 403
+-- not_authorized, 422 invalid_argument. A second call finds nothing more.
+create function billing_private.erase_address(p_email text, p_reason text)
+returns billing.erased_user
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform billing_private.require_service();
+  perform billing_private.require_reason(p_reason);
+  perform billing_private.require_text('email', p_email, 320);
+  return billing_private.erase_rows_of_address(lower(p_email), 'erase_address', p_reason);
+end
+$$;
+revoke all on function billing_private.erase_address(text, text) from public;
+grant execute on function billing_private.erase_address(text, text) to service_role;
+
+create function billing.erase_address(email text, reason text default null)
+returns billing.erased_user
+language sql
+volatile
+set search_path = ''
+return billing_private.erase_address(email, reason);
+revoke all on function billing.erase_address(text, text) from public;
+grant execute on function billing.erase_address(text, text) to service_role;
+comment on function billing.erase_address(text, text) is
+'Service: erases an address that belongs to no account (any more) from invitations, notification channels and billing contacts.';

@@ -89,6 +89,27 @@ def test_nothing_by_which_a_person_is_known_is_left(
     ]
 
 
+def test_an_address_that_has_no_account_is_erased_too(owner_session: Database, callers_of: CallersOf) -> None:
+    cast = make_cast(owner_session)
+    callers = callers_of(cast)
+    name = f"grace-{secrets.token_hex(6)}"
+    wish = {"organization_id": cast.acme, "email": f"{name}@security.test", "role": "member"}
+    assert callers["owner"].call("invite_member", wish).status == 200
+    assert _places(owner_session, name) != []
+    question = {"email": f"{name.upper()}@Security.test", "reason": "as they asked"}
+    erased = callers["service"].call("erase_address", question)
+    assert erased.body == {"memberships": 0, "invitations": 1, "channels": 0, "customers": 0}
+    assert _places(owner_session, name) == []
+    log = "select * from billing.audit_log where action = 'erase_address' and organization_id = %s"
+    row: Any = owner_session.execute(log, (cast.acme,)).fetchone()
+    assert (row["actor_type"], row["subject_type"], row["reason"]) == (
+        "service",
+        "invitation",
+        "as they asked",
+    )
+    assert callers["owner"].call("erase_address", question).slug == "42501"
+
+
 def test_an_account_that_the_auth_server_deletes_takes_its_memberships_along(
     owner_session: Database, callers_of: CallersOf, secret_client: Client
 ) -> None:

@@ -962,6 +962,14 @@ isOneToOne: false
 "due_auto_topups":
 { Args: { "limit"?: number }; Returns: string[]
                            },
+"erase_address":
+{ Args: { "email": string,"reason"?: string }; Returns: Database["billing"]['CompositeTypes']["erased_user"]
+                          SetofOptions: {
+        from: "*"
+        to: "erased_user"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "erase_user":
 { Args: { "reason"?: string,"user_id": string }; Returns: Database["billing"]['CompositeTypes']["erased_user"]
                           SetofOptions: {

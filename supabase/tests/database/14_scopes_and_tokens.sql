@@ -1,7 +1,7 @@
 -- What a key may be used for, and a short-lived token in its place. PostgREST says in request.path which function was asked for; here the story does.
 
 begin;
-select tests.story(61);
+select tests.story(63);
 select tests.cast();
 create temporary table keys (name text primary key, key text, key_id text generated always as (split_part(key, '_', 3)) stored);
 grant select, insert on keys to public;
@@ -116,6 +116,11 @@ select is((select expires_at <= clock_timestamp() + interval '1 hour' from billi
   'which gives the old one no more time');
 select is((billing.rotate_agent_key((select key_id from keys where name = 'spender'))).expires_at, null, 'and a key without end has successors without end');
 select is((billing.create_agent_key(tests.id('Acme'), 'ever', expires_at => 'infinity')).expires_at, null, 'an end that never comes is none');
+insert into keys select 'longer', k.key from billing.rotate_agent_key((select key_id from keys where name = 'long')) as k;
+select is((billing.set_credit_limit('agent_key', (select key_id from keys where name = 'longer'), 3, 'day', 'hard')).subject_id,
+  (select key_id from keys where name = 'long'), 'a limit of a successor is one of all its rotations');
+select tests.calls((select key from keys where name = 'longer'), 'consume_credits');
+select throws_ok($$select billing.consume_credits('Anything', 'do', amount => 4)$$, 'PT402', 'limit_exceeded', 'and it holds for the key that it was set for');
 
 -- Last used ------------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 -- Bella caps what may be spent. Hard limits refuse, soft ones tell once; a window resets by itself and editing resets nothing.
 
 begin;
-select tests.story(48);
+select tests.story(49);
 select tests.cast();
 select tests.grant('Acme', 5000, 'start');
 select billing.advance_test_clock(tests.id('Acme'), '2030-03-06 10:00:00+00'); -- a Wednesday
@@ -25,6 +25,9 @@ grant execute on function pg_temp.spend(numeric, text), pg_temp.clock(timestampt
 
 select tests.as_user('Bella');
 select is((billing.set_credit_limit('department', tests.id('Marketing')::text, 50, 'day')).mode, 'hard', 'Bella caps Marketing at 50 a day');
+select tests.as_user('Olivia');
+select is((select before from billing.audit_log where action = 'set_credit_limit'), null, 'before which, says the audit log, there was none');
+select tests.as_user('Bella');
 select tests.as_user('Max');
 select throws_ok($$select billing.set_credit_limit('department', tests.id('Marketing')::text, 5000, 'day')$$, 'PT403', 'not_authorized', 'Max does not');
 select tests.as_user('Otto');

@@ -10,7 +10,7 @@ grant all on made to public;
 create function pg_temp.made(p_name text) returns uuid language sql as $$ select m.id from made as m where m.name = p_name $$;
 grant execute on function pg_temp.made(text) to public;
 
-select tests.story(173);
+select tests.story(175);
 select tests.cast();
 select tests.grant('Acme', 5000, 'start');
 select tests.grant('Globex', 5000, 'start');
@@ -111,6 +111,8 @@ select is(pg_temp.refused($$select billing.void_grant(gen_random_uuid(), 'x')$$)
 select is(pg_temp.refused($$select billing.void_grant(g.id, '') from billing.credit_grants as g where g.source_reference = 'start' limit 1$$), 'invalid_argument reason', 'for a reason');
 select is(pg_temp.refused($$select billing.erase_user(gen_random_uuid())$$), 'not_found user', 'and so is a person who is erased');
 select is(pg_temp.refused($$select billing.erase_user(gen_random_uuid(), '')$$), 'invalid_argument reason', 'with a reason or without');
+select is(pg_temp.refused($$select billing.erase_address('')$$), 'invalid_argument email', 'an address is something');
+select is(pg_temp.refused($$select billing.erase_address('a@b.test', '')$$), 'invalid_argument reason', 'and its reason, too');
 
 -- Refunds, transfers, approvals -------------------------------------------------------------------------------
 
