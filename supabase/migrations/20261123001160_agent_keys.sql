@@ -55,6 +55,25 @@ end
 $$;
 revoke all on function billing_private.issue_agent_key(uuid, text, uuid, text[], timestamptz, numeric, text, text[], text) from public;
 
+-- Refuses the key that was just made when more than 1,000 of the organization's work: 409 conflict. Under the lock.
+create function billing_private.require_key_places(p_organization_id uuid)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if (
+    select count(*) from billing.agent_keys as k
+    where k.organization_id = p_organization_id and k.revoked_at is null
+      and (k.expires_at is null or k.expires_at > billing_private.organization_now(p_organization_id))
+  ) > 1000 then
+    perform billing_private.fail(409, 'conflict', '{"what": "agent_keys", "max": 1000}', 'revoke keys that nobody needs first');
+  end if;
+end
+$$;
+revoke all on function billing_private.require_key_places(uuid) from public;
+
 -- Owner or admin. Locks the organization. Raises 403 not_authorized, 409 conflict (1,000 keys that work), 422 invalid_argument and invalid_amount,
 -- 429 rate_limited, 503 busy. Not idempotent: each call makes a key, and the one whose answer was lost should be revoked.
 create function billing_private.create_agent_key(
@@ -92,15 +111,9 @@ begin
   if cardinality(v_scopes) = 0 or not v_scopes <@ '{check,consume,hold,read}' or array_position(v_scopes, null) is not null then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "scopes"}', 'some of check, consume, hold and read, or null for all');
   end if;
-  if (
-    select count(*) from billing.agent_keys as k
-    where k.organization_id = p_organization_id and k.revoked_at is null
-      and (k.expires_at is null or k.expires_at > billing_private.organization_now(p_organization_id))
-  ) >= 1000 then
-    perform billing_private.fail(409, 'conflict', '{"what": "agent_keys", "max": 1000}', 'revoke keys that nobody needs first');
-  end if;
   v_created := billing_private.issue_agent_key(
     p_organization_id, p_name, p_department_id, p_agent_types, nullif(p_expires_at, 'infinity'), p_spend_limit, p_spend_window, v_scopes);
+  perform billing_private.require_key_places(p_organization_id);
   perform billing_private.audit(p_organization_id, 'create_agent_key', 'agent_key', v_created.key_id, p_reason, null, to_jsonb(v_created) - 'key');
   return v_created;
 end
@@ -191,7 +204,7 @@ grant execute on function billing.revoke_agent_key(text, text) to authenticated,
 comment on function billing.revoke_agent_key(text, text) is 'Owner, admin: ends a key at once.';
 
 -- Owner or admin: a new key with the same rights, cap and end; the old one ends after `overlap` (0: at once). Locks the organization. Raises
--- 403 not_authorized, 409 conflict (a key that is revoked or has expired), 422 invalid_argument, 503 busy. Not idempotent: each call makes a key.
+-- 403 not_authorized, 409 conflict (a key that is revoked or has expired; 1,000 keys that work, unless the overlap is 0), 422 invalid_argument, 503 busy. Not idempotent: each call makes a key.
 create function billing_private.rotate_agent_key(p_key_id text, p_overlap interval, p_reason text)
 returns billing.created_agent_key
 language plpgsql
@@ -229,6 +242,7 @@ begin
     expires_at = least(k.expires_at, billing_private.organization_now(k.organization_id) + p_overlap)
   where k.organization_id = v_old.organization_id and k.key_id = p_key_id
   returning * into v_after;
+  perform billing_private.require_key_places(v_old.organization_id);
   perform billing_private.audit(v_old.organization_id, 'rotate_agent_key', 'agent_key', p_key_id, p_reason, to_jsonb(v_old),
     to_jsonb(v_after) || jsonb_build_object('successor', to_jsonb(v_created) - 'key'));
   return v_created;

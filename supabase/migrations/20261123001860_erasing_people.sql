@@ -4,9 +4,38 @@
 create type billing.erased_user as (memberships integer, invitations integer, channels integer, customers integer);
 comment on type billing.erased_user is 'How many memberships, invitations, notification channels and billing contacts of a person were erased.';
 
+-- A Stripe object, at any depth, without what says who somebody is: the same keys, with null in place of names, addresses and numbers. What an event
+-- does rests on ids, and is read at Stripe.
+create function billing_private.without_people(p_value jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case jsonb_typeof(p_value)
+    when 'object' then coalesce((
+      select jsonb_object_agg(e.key, case
+        when e.key in (
+          'name', 'email', 'phone', 'address', 'shipping', 'description', 'individual_name', 'business_name', 'customer_name', 'customer_email',
+          'customer_phone', 'customer_address', 'customer_shipping', 'customer_details', 'billing_details', 'shipping_details',
+          'collected_information', 'receipt_email'
+        ) then 'null'::jsonb else billing_private.without_people(e.value) end)
+      from jsonb_each(p_value) as e (key, value)
+    ), '{}'::jsonb)
+    when 'array' then coalesce((
+      select jsonb_agg(billing_private.without_people(e.value) order by e.place) from jsonb_array_elements(p_value) with ordinality as e (value, place)
+    ), '[]'::jsonb)
+    else p_value
+  end;
+end
+$$;
+revoke all on function billing_private.without_people(jsonb) from public;
+
 -- What is kept under an address, without the memberships: withdraws open invitations to it and replaces it in all of them; deletes notification
 -- channels to it; clears it where it is the contact of a Stripe customer, a copy that Stripe's next event would bring back, so it is changed at
--- Stripe too. Each organization finds what became of its rows in its audit log, without the address. p_email is in lower case.
+-- Stripe too; takes people out of the events that name it, which are read through for that. Each organization finds what became of its rows in its
+-- audit log, without the address. p_email is in lower case.
 create function billing_private.erase_rows_of_address(p_email text, p_action text, p_reason text)
 returns billing.erased_user
 language plpgsql
@@ -41,6 +70,9 @@ begin
     v_erased.customers := v_erased.customers + 1;
   end loop;
   update billing_private.customer_claims as c set email = null where lower(c.email) = p_email;
+  update billing_private.stripe_events as e
+  set payload = billing_private.without_people(e.payload), facts = billing_private.without_people(e.facts)
+  where position(to_jsonb(p_email)::text in lower(e.payload::text)) > 0 or position(to_jsonb(p_email)::text in lower(e.facts::text)) > 0;
   return v_erased;
 end
 $$;

@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from supabase import AuthError, Client
 from tests.conftest import StackUnderTest
@@ -52,6 +53,12 @@ def test_nothing_by_which_a_person_is_known_is_left(
         "values (%s, 'cus_' || md5(%s), %s, %s)",
         (cast.acme, name, address, name),
     )
+    paid = {"object": {"customer": "cus_1", "customer_details": {"email": address.title(), "name": name}}}
+    owner_session.execute(
+        "insert into billing_private.stripe_events (id, type, livemode, status, payload, created_at) "
+        "values ('evt_' || md5(%s), 'checkout.session.completed', false, 'processed', %s, now())",
+        (name, Jsonb({"id": "evt_1", "data": paid, "list": [1, "a", None]})),
+    )
     entries = (
         "select t.user_id, t::text from billing.credit_transactions as t "
         "where t.organization_id = %s order by t.sequence"
@@ -63,6 +70,11 @@ def test_nothing_by_which_a_person_is_known_is_left(
     erased = callers["service"].call("erase_user", {"user_id": member, "reason": "as they asked"})
     assert erased.body == {"memberships": 1, "invitations": 1, "channels": 1, "customers": 1}
     assert _places(owner_session, name) == []
+    event: Any = owner_session.execute(
+        "select payload from billing_private.stripe_events where id = 'evt_' || md5(%s)", (name,)
+    ).fetchone()
+    kept = {"object": {"customer": "cus_1", "customer_details": None}}
+    assert event["payload"] == {"id": "evt_1", "data": kept, "list": [1, "a", None]}
     balance = callers["member"].call("get_credit_balance", {"organization_id": cast.acme})
     assert balance.slug == "not_authorized"
     assert callers["member"].get("credit_usage").body == []

@@ -1,7 +1,7 @@
 -- What a key may be used for, and a short-lived token in its place. PostgREST says in request.path which function was asked for; here the story does.
 
 begin;
-select tests.story(63);
+select tests.story(66);
 select tests.cast();
 create temporary table keys (name text primary key, key text, key_id text generated always as (split_part(key, '_', 3)) stored);
 grant select, insert on keys to public;
@@ -121,6 +121,18 @@ select is((billing.set_credit_limit('agent_key', (select key_id from keys where 
   (select key_id from keys where name = 'long'), 'a limit of a successor is one of all its rotations');
 select tests.calls((select key from keys where name = 'longer'), 'consume_credits');
 select throws_ok($$select billing.consume_credits('Anything', 'do', amount => 4)$$, 'PT402', 'limit_exceeded', 'and it holds for the key that it was set for');
+
+select tests.reset();
+insert into billing.agent_keys (organization_id, key_id, root_key_id, name)
+select tests.id('Acme'), k.id, k.id, 'one of many' from (select lpad(to_hex(n), 16, '0') as id from generate_series(1, 1000) as n) as k
+limit 1000 - (
+  select count(*) from billing.agent_keys as k
+  where k.organization_id = tests.id('Acme') and k.revoked_at is null and coalesce(k.expires_at, 'infinity') > clock_timestamp());
+select tests.as_user('Olivia');
+select is(tests.refusal($$select billing.create_agent_key(tests.id('Acme'), 'one more')$$) -> 'details' ->> 'what', 'agent_keys', 'a thousand keys are enough');
+select is(tests.refusal($$select billing.rotate_agent_key((select key_id from keys where name = 'longer'))$$) -> 'details' ->> 'what', 'agent_keys',
+  'and no rotation makes more of them');
+select lives_ok($$select billing.rotate_agent_key((select key_id from keys where name = 'longer'), '0')$$, 'but for one that replaces the old key at once');
 
 -- Last used ------------------------------------------------------------------------------------------------------------
 
