@@ -32,10 +32,35 @@ end
 $$;
 revoke all on function billing_private.without_people(jsonb) from public;
 
+-- Locks the organizations that know a person (null: nobody's id) or an address, in the order of the lock keys. Raises 503 busy.
+create function billing_private.lock_organizations_of_person(p_user_id uuid, p_email text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_organization_id uuid;
+begin
+  for v_organization_id in
+    select o.organization_id from billing.organizations as o
+    where o.organization_id in (
+      select m.organization_id from billing.organization_members as m where m.user_id = p_user_id
+      union select i.organization_id from billing.invitations as i where i.email = p_email
+      union select c.organization_id from billing.notification_channels as c where c.kind = 'email' and lower(c.target) = p_email
+      union select c.organization_id from billing.customers as c where lower(c.email) = p_email
+    )
+    order by o.ledger_number
+  loop
+    perform billing_private.lock_organization(v_organization_id);
+  end loop;
+end
+$$;
+revoke all on function billing_private.lock_organizations_of_person(uuid, text) from public;
+
 -- What is kept under an address, without the memberships: withdraws open invitations to it and replaces it in all of them; deletes notification
 -- channels to it; clears it where it is the contact of a Stripe customer, a copy that Stripe's next event would bring back, so it is changed at
 -- Stripe too; takes people out of the events that name it, which are read through for that. Each organization finds what became of its rows in its
--- audit log, without the address. p_email is in lower case.
+-- audit log, without the address. p_email is in lower case. Under the locks.
 create function billing_private.erase_rows_of_address(p_email text, p_action text, p_reason text)
 returns billing.erased_user
 language plpgsql
@@ -79,9 +104,10 @@ $$;
 revoke all on function billing_private.erase_rows_of_address(text, text, text) from public;
 
 -- The service, before the account itself is deleted through the auth server (it needs the address). Ends every membership, and what is kept under
--- the person's address. Transactions, usage and the audit log keep the id. Locks each organization of theirs, in the order of the lock keys.
+-- the person's address. Transactions, usage and the audit log keep the id. Locks each organization that knows them, in the order of the lock keys.
 -- Raises 403 not_authorized, 404 not_found (no such user), 422 invalid_argument, 409 conflict (the last owner of an organization: somebody else must
--- own it first; a member of a mirrored one: the application that keeps it removes them first; nothing is erased). A second call finds nothing more.
+-- own it first; a member of a mirrored one: the application that keeps it removes them first; nothing is erased), 503 busy. A second call
+-- finds nothing more.
 create function billing_private.erase_user(p_user_id uuid, p_reason text)
 returns billing.erased_user
 language plpgsql
@@ -100,10 +126,9 @@ begin
   if not found then
     perform billing_private.fail(404, 'not_found', '{"what": "user"}');
   end if;
+  perform billing_private.lock_organizations_of_person(p_user_id, v_email);
   for v_organization_id in
-    select o.organization_id from billing.organization_members as m
-    inner join billing.organizations as o on o.organization_id = m.organization_id
-    where m.user_id = p_user_id order by o.ledger_number
+    select m.organization_id from billing.organization_members as m where m.user_id = p_user_id order by m.organization_id
   loop
     perform billing_private.change_member(v_organization_id, p_user_id, null, null, true, 'erase_user', p_reason);
     v_memberships := v_memberships + 1;
@@ -128,8 +153,8 @@ grant execute on function billing.erase_user(uuid, text) to service_role;
 comment on function billing.erase_user(uuid, text) is
 'Service: ends a person''s memberships and erases their address, before their account is deleted; the ledger keeps their id.';
 
--- The service, for a person who has no account (invited and never come, or told of limits) or had another address before. Raises 403
--- not_authorized, 422 invalid_argument. A second call finds nothing more.
+-- The service, for a person who has no account (invited and never come, or told of limits) or had another address before. Locks each organization
+-- that knows it. Raises 403 not_authorized, 422 invalid_argument, 503 busy. A second call finds nothing more.
 create function billing_private.erase_address(p_email text, p_reason text)
 returns billing.erased_user
 language plpgsql
@@ -140,6 +165,7 @@ begin
   perform billing_private.require_service();
   perform billing_private.require_reason(p_reason);
   perform billing_private.require_text('email', p_email, 320);
+  perform billing_private.lock_organizations_of_person(null, lower(p_email));
   return billing_private.erase_rows_of_address(lower(p_email), 'erase_address', p_reason);
 end
 $$;

@@ -7,6 +7,7 @@ locks it holds. A function whose lock was forgotten is found without any luck of
 from __future__ import annotations
 
 import json
+import secrets
 from typing import Any
 
 import psycopg
@@ -14,7 +15,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.conftest import StackUnderTest
-from tests.security.cast import Cast, speak
+from tests.security.cast import Cast, make_cast, speak
 from tests.security.catalogue import Database, Function, functions
 from tests.security.matrix import Matrix, fill
 from tests.security.preparing import prepared_cast
@@ -40,6 +41,7 @@ UNLOCKED = {
     "record_stripe_event_failure": "the inbox belongs to no organization; the event's row is locked",
     "reopen_stripe_event": "one UPDATE of the inbox",
     "replay_stripe_events": "the events' rows are locked",
+    "erase_address": "the address of the call is nobody's; see below",
     # The matrix's call finds nothing to do; tests/money has those that do.
     "process_stripe_event": "the event's row is locked first; its effect takes the organization's lock",
     "fulfil_checkout": "the session of the call was not paid",
@@ -102,3 +104,18 @@ def test_what_changes_an_organization_holds_its_lock_and_what_reads_does_not(
             held = lock_key(session, cast) in held_locks(session)
             session.rollback()
         assert held is expected, f"{name} as {principal}"
+
+
+def test_an_address_is_erased_under_the_locks_of_the_organizations_that_know_it(
+    stack: StackUnderTest, owner_session: Database
+) -> None:
+    cast = make_cast(owner_session)
+    address = f"somebody-{secrets.token_hex(6)}@security.test"
+    owner_session.execute("select billing.invite_member(%s, %s, 'member')", (cast.acme, address))
+    with psycopg.connect(stack.database_url, row_factory=dict_row) as session:
+        speak(session, cast, "service")
+        session.execute("select billing.erase_address(%s)", (address,))
+        speak(session, cast, "")
+        held = held_locks(session)
+        session.rollback()
+    assert lock_key(owner_session, cast) in held
