@@ -49,7 +49,7 @@ begin
   if p_code is null or upper(p_code) !~ '^[A-Z0-9_-]{3,64}$' then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "code"}', '3 to 64 letters, digits, - and _');
   end if;
-  perform billing_private.require_amount('credits', p_credits);
+  perform billing_private.require_exact_amount('credits', p_credits);
   if p_max_redemptions < 1 or p_credit_expiry <= interval '0' then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "max_redemptions"}', 'at least 1, and an expiry above 0');
   end if;
