@@ -226,6 +226,7 @@ def test_what_no_column_could_hold_is_an_invalid_amount(story: Story) -> None:
         ("create_promotion_code", "credits", "0.0000001", code),
         ("create_promotion_code", "credits", "99999999999999.9999999", code),
         ("set_agent_action_cost", "credit_cost", "1e-21", {"agent_type": "Small", "action": "a"}),
+        ("grant_trial", "amount", "0.0000001", {**organization, "ends_at": "2031-01-15T00:00Z", "reference": "t"}),
     ):
         details = story.api.call(function, **{argument: value}, **arguments).refused(422, "invalid_amount")
         assert details["argument"] == argument
@@ -247,3 +248,24 @@ def test_what_no_column_could_hold_is_an_invalid_amount(story: Story) -> None:
         details = story.api.call(function, **call).refused(422, "invalid_amount")
         assert details == {"argument": argument}
     story.api.call("release_hold", hold_id=hold_id).accepted()
+
+
+def test_a_price_begins_at_a_finite_instant(story: Story) -> None:
+    """A version that never begins would be the later version that every other one is refused for."""
+    price = {"agent_type": f"Agent {uuid4()}", "action": "work", "credit_cost": 1}
+    for instant in ("infinity", "-infinity"):
+        call = story.api.call("set_agent_action_cost", **price, effective_from=instant)
+        assert call.refused(422, "invalid_argument") == {"argument": "effective_from"}
+    story.api.call("set_agent_action_cost", **price).accepted()
+
+
+def test_a_promotion_code_names_what_is_wrong_with_it(story: Story) -> None:
+    code = {"code": f"CODE-{uuid4().hex}".upper(), "credits": 5}
+    for argument, value in (
+        ("code", "a b"),
+        ("max_redemptions", 0),
+        ("credit_expiry", "0 days"),
+        ("credit_expiry", "1000001 years"),
+    ):
+        call = story.api.call("create_promotion_code", **{**code, argument: value})
+        assert call.refused(422, "invalid_argument") == {"argument": argument}
