@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Organization, StackUnderTest, User
 
 from .api import LedgerApi
-from .conftest import Story
+from .conftest import Story, day
 
 
 @pytest.fixture
@@ -226,7 +226,12 @@ def test_what_no_column_could_hold_is_an_invalid_amount(story: Story) -> None:
         ("create_promotion_code", "credits", "0.0000001", code),
         ("create_promotion_code", "credits", "99999999999999.9999999", code),
         ("set_agent_action_cost", "credit_cost", "1e-21", {"agent_type": "Small", "action": "a"}),
-        ("grant_trial", "amount", "0.0000001", {**organization, "ends_at": "2031-01-15T00:00Z", "reference": "t"}),
+        (
+            "grant_trial",
+            "amount",
+            "0.0000001",
+            {**organization, "ends_at": "2031-01-15T00:00Z", "reference": "t"},
+        ),
     ):
         details = story.api.call(function, **{argument: value}, **arguments).refused(422, "invalid_amount")
         assert details["argument"] == argument
@@ -269,3 +274,16 @@ def test_a_promotion_code_names_what_is_wrong_with_it(story: Story) -> None:
     ):
         call = story.api.call("create_promotion_code", **{**code, argument: value})
         assert call.refused(422, "invalid_argument") == {"argument": argument}
+
+
+def test_grants_to_come_fit_beside_what_there_is(story: Story) -> None:
+    """A grant that could not begin would stop the ledger at the instant at which it falls due."""
+    half = "60000000000000"
+    story.grant(half, effective_at=day(1))
+    grant = {"organization_id": story.organization_id, "amount": half, "source": "promotion"}
+    for more in ({"effective_at": day(2).isoformat()}, {}):
+        details = story.api.call("grant_credits", **grant, **more).refused(422, "invalid_amount")
+        assert details == {"argument": "amount"}
+    story.grant(1)
+    story.go_to(day(3))
+    assert story.balance()["balance"] == 60000000000001
