@@ -136,6 +136,24 @@ end
 $$;
 revoke all on function billing_private.require_amount(text, numeric, boolean) from public;
 
+-- An amount that is kept as its caller names it: as above, and of at most six decimals, so that nothing is rounded away.
+create function billing_private.require_exact_amount(p_argument text, p_value numeric, p_zero_allowed boolean default false)
+returns numeric
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  perform billing_private.require_amount(p_argument, p_value, p_zero_allowed);
+  if scale(trim_scale(p_value)) > 6 then
+    perform billing_private.fail(422, 'invalid_amount', jsonb_build_object('argument', p_argument), 'at most six decimals');
+  end if;
+  return p_value;
+end
+$$;
+
+revoke all on function billing_private.require_exact_amount(text, numeric, boolean) from public;
+
 -- Whether a text names a time zone. Asking the server to use it is a thousand times cheaper than listing all of them.
 create function billing_private.is_timezone(p_name text)
 returns boolean

@@ -229,6 +229,12 @@ begin
   perform billing_private.require_text('action', p_action);
   perform billing_private.require_text('metric', p_metric, 100);
   perform billing_private.require_amount('credit_cost', p_credit_cost, true);
+  if scale(p_credit_cost) > 20 then
+    perform billing_private.fail(422, 'invalid_amount', '{"argument": "credit_cost"}', 'at most twenty decimals');
+  end if;
+  if not isfinite(v_from) then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "effective_from"}', 'effective_from is a finite instant');
+  end if;
   if p_organization_id is not null then
     perform billing_private.require_role(p_organization_id, '{owner}');
   end if;

@@ -179,7 +179,7 @@ $$;
 revoke all on function billing_private.burn_down(uuid, uuid, text) from public;
 
 -- Appends one entry (all but plain consumptions, which book_consumption inserts itself) and returns it as the new tail. Under the lock, after
--- settle(): the new tail has no head, so the next spend looks the grants up again.
+-- settle(): the new tail has no head, so the next spend looks the grants up again. 422 invalid_amount for what no balance can hold.
 create function billing_private.append_entry(
   p_tail billing.credit_transactions, p_kind text, p_amount numeric, p_created_at timestamptz,
   p_grant_ids uuid[], p_grant_amounts numeric[],
@@ -192,6 +192,10 @@ as $$
 declare
   v_entry billing.credit_transactions;
 begin
+  if abs(p_tail.balance_after + p_amount) >= 1e14 then
+    perform billing_private.fail(422, 'invalid_amount',
+      jsonb_build_object('argument', case p_kind when 'adjust' then 'delta' else 'amount' end), 'a balance is below 1e14');
+  end if;
   insert into billing.credit_transactions (
     organization_id, sequence, created_at, turn_at, id, has_scoped_grants, kind, amount, balance_after, held_after, debt_after,
     grant_ids, grant_amounts, department_id, user_id, hold_id, source_transaction_id, agent_type, action, agent_key_id, run_id,

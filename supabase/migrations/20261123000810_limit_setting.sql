@@ -76,7 +76,7 @@ begin
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "subject_type"}');
   end if;
   perform billing_private.require_text('subject_id', p_subject_id);
-  perform billing_private.require_amount('amount', p_amount, true);
+  perform billing_private.require_exact_amount('amount', p_amount, true);
   if p_window is null or p_window not in ('day', 'week', 'month', 'lifetime') then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "window"}', 'day, week, month or lifetime');
   end if;

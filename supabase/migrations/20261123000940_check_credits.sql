@@ -1,7 +1,8 @@
 -- Asking what a spend would be answered.
 
 -- What consume_credits would answer now, without side effects. Raises only for a caller who may not ask; a spend that would be refused is
--- an answer: {allowed: false, reason: slug, limit}.
+-- an answer: {allowed: false, reason: slug, limit}. Of what limits ask about, the answer is that of a spend without a key: a decision on this very
+-- call counts, one on a call with a key does not.
 create function billing_private.check_credits(
   p_agent_type text, p_action text, p_quantities jsonb, p_amount numeric, p_organization_id uuid, p_department_id uuid,
   p_run_id text, p_metadata jsonb
@@ -20,6 +21,7 @@ declare
   v_organization billing.organizations;
   v_balance billing_private.wallet;
   v_limits billing_private.applicable_limit[];
+  v_decision billing_private.limit_decision;
   v_check billing.credit_check;
   v_now timestamptz;
 begin
@@ -42,13 +44,15 @@ begin
     + greatest(v_organization.overdraft_limit - v_balance.debt, 0)
   ));
   if v_limits is not null then
-    v_check.limit := coalesce(
-      billing_private.blocking_limit(v_limits, v_quote.amount, '{hard}'), billing_private.blocking_limit(v_limits, v_quote.amount, '{ask}'));
+    v_decision := billing_private.decide_limits(
+      v_spender.organization_id, v_spender.ledger_number, v_limits, v_quote.amount,
+      billing_private.request_fingerprint(
+        null, v_request.agent_type, v_request.action, v_request.quantities, v_request.amount, v_spender.department_id, v_request.run_id));
+    v_check.limit := v_decision.details - 'approval_id';
   end if;
   v_check.reason := case
     when v_organization.restricted_reason is not null and coalesce(v_organization.restricted_from <= v_now, true) then 'billing_restricted'
-    when v_check.limit is not null and billing_private.blocking_limit(v_limits, v_quote.amount, '{hard}') is null then 'approval_required'
-    when v_check.limit is not null then 'limit_exceeded'
+    when v_decision.slug is not null then v_decision.slug
     when v_quote.amount > v_check.available then 'insufficient_credits'
   end;
   v_check.allowed := v_check.reason is null;

@@ -45,6 +45,7 @@ begin
   v_prepared.spender := billing_private.identify_spender(
     coalesce((p_event ->> 'organization_id')::uuid, p_organization_id), (p_event ->> 'department_id')::uuid, p_event ->> 'agent_type');
   if (v_prepared.spender).organization_id <> p_organization_id then
+    v_prepared.spender := null; -- its ledger is not this batch's: nothing is answered from it
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "organization_id"}', 'a batch is of one organization');
   end if;
   v_prepared.quote := billing_private.quote_action(
@@ -72,7 +73,8 @@ end
 $$;
 revoke all on function billing_private.prepare_event(uuid, jsonb, billing_private.prepared_event) from public;
 
--- Books a prepared event, or answers why not. Under the lock. A known key is answered even when its price is gone.
+-- Books a prepared event, or answers why not. Under the lock. A known key is answered even when its price is gone, or has become one that the same
+-- call can no longer be made at (a metric without a price, an amount that the caller names now, or no longer).
 create function billing_private.book_prepared(p_event billing_private.prepared_event)
 returns billing_private.spend_outcome
 language plpgsql
@@ -84,7 +86,7 @@ begin
   if p_event.slug is null then
     return billing_private.book_consumption(p_event.spender, p_event.request, p_event.quote);
   end if;
-  if p_event.slug = 'unknown_action' and (p_event.request).idempotency_key is not null then
+  if (p_event.spender).organization_id is not null and (p_event.request).idempotency_key is not null then
     select t.* into v_entry from billing.credit_transactions as t
     where t.organization_id = (p_event.spender).organization_id and t.idempotency_key = (p_event.request).idempotency_key;
     if found then
@@ -134,7 +136,8 @@ begin
     v_outcome := billing_private.book_prepared(v_prepared);
     if v_outcome.slug is not null and coalesce(p_atomic, true) then
       perform billing_private.fail(v_outcome.status, v_outcome.slug,
-        coalesce(v_outcome.details, '{}') || jsonb_build_object('index', v_index), v_prepared.hint);
+        coalesce(v_outcome.details, '{}') || jsonb_build_object('index', v_index),
+        case when v_outcome.slug = v_prepared.slug then v_prepared.hint end);
     end if;
     if v_outcome.slug is null and v_prepared.terms is distinct from v_remembered then
       perform billing_private.remember_terms(
@@ -145,7 +148,8 @@ begin
       v_index, v_outcome.slug is null,
       case when v_outcome.slug is null then v_outcome.receipt end,
       case when v_outcome.slug is not null then jsonb_build_object(
-        'status', v_outcome.status, 'message', v_outcome.slug, 'details', v_outcome.details, 'hint', v_prepared.hint) end
+        'status', v_outcome.status, 'message', v_outcome.slug, 'details', v_outcome.details,
+        'hint', case when v_outcome.slug = v_prepared.slug then v_prepared.hint end) end
     )::billing.credit_batch_result;
     v_index := v_index + 1;
   end loop;

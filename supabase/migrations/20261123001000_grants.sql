@@ -149,6 +149,13 @@ begin
     p_effective_at := coalesce(p_effective_at, v_now);
     perform billing_private.require_grant_time(p_effective_at, p_expires_at);
     v_tail := billing_private.settle(billing_private.ledger_tail(p_organization_id), v_now);
+    -- What is still to come must fit beside what there is: a grant that could not begin would stop the ledger at that instant.
+    if (p_effective_at > v_now or v_tail.balance_after + p_amount >= 1e12) and v_tail.balance_after + p_amount + (
+      select coalesce(sum(g.amount), 0) from billing_private.credit_grant_lots as g
+      where g.organization_id = p_organization_id and g.is_open and g.activated_at is null
+    ) >= 1e14 then
+      perform billing_private.fail(422, 'invalid_amount', '{"argument": "amount"}', 'a balance is below 1e14, with what is still to come');
+    end if;
     -- One in force is written as activate_grant() would leave it: thousands in one transaction leave no dead rows behind.
     v_repaid := case when p_effective_at <= v_now then least(v_tail.debt_after, p_amount) else 0 end;
     insert into billing_private.credit_grant_lots (

@@ -105,7 +105,8 @@ immutable
 set search_path = ''
 as $$
 begin
-  return billing_private.round_up(billing_private.require_amount(p_argument, p_amount, true));
+  return billing_private.require_amount(
+    p_argument, billing_private.round_up(billing_private.require_amount(p_argument, p_amount, true)), true);
 end
 $$;
 revoke all on function billing_private.require_hold_amount(text, numeric) from public;

@@ -49,9 +49,12 @@ begin
   if p_code is null or upper(p_code) !~ '^[A-Z0-9_-]{3,64}$' then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "code"}', '3 to 64 letters, digits, - and _');
   end if;
-  perform billing_private.require_amount('credits', p_credits);
-  if p_max_redemptions < 1 or p_credit_expiry <= interval '0' then
-    perform billing_private.fail(422, 'invalid_argument', '{"argument": "max_redemptions"}', 'at least 1, and an expiry above 0');
+  perform billing_private.require_exact_amount('credits', p_credits);
+  if p_max_redemptions < 1 then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "max_redemptions"}', 'at least 1, or null for no maximum');
+  end if;
+  if p_credit_expiry <= interval '0' or p_credit_expiry > interval '1000 years' then
+    perform billing_private.fail(422, 'invalid_argument', '{"argument": "credit_expiry"}', 'above 0 and at most 1,000 years, or null for no end');
   end if;
   insert into billing_private.promotion_codes (code, credits, max_redemptions, ends_at, credit_expiry)
   values (upper(p_code), p_credits, p_max_redemptions, p_ends_at, p_credit_expiry)

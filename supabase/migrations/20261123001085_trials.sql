@@ -48,7 +48,7 @@ declare
   v_tail billing.credit_transactions;
   v_now timestamptz;
 begin
-  perform billing_private.require_amount('amount', p_amount);
+  perform billing_private.require_exact_amount('amount', p_amount);
   perform billing_private.require_text('reference', p_reference);
   if p_card_fingerprint is not null then
     perform billing_private.require_text('card_fingerprint', p_card_fingerprint);

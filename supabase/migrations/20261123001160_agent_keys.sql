@@ -103,7 +103,7 @@ begin
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "expires_at"}', 'expires_at must be in the future');
   end if;
   if p_spend_limit is not null then
-    perform billing_private.require_amount('spend_limit', p_spend_limit, true);
+    perform billing_private.require_exact_amount('spend_limit', p_spend_limit, true);
   end if;
   if p_spend_window is null or p_spend_window not in ('day', 'week', 'month', 'lifetime') then
     perform billing_private.fail(422, 'invalid_argument', '{"argument": "spend_window"}', 'day, week, month or lifetime');

@@ -207,6 +207,29 @@ def test_check_credits_says_that_somebody_must_be_asked(story: Story, run: str) 
     assert (check["allowed"], check["reason"], check["limit"]["remaining"]) == (False, "approval_required", 1)
 
 
+def test_check_credits_knows_what_was_decided_about_this_very_call(story: Story, run: str) -> None:
+    def check(amount: object) -> tuple[bool, str | None]:
+        answer = story.api.call(
+            "check_credits",
+            agent_type="TestAgent",
+            action="test",
+            amount=amount,
+            run_id=run,
+            organization_id=story.organization_id,
+        ).accepted()
+        return answer["allowed"], answer["reason"]
+
+    for amount, approve in ((3, True), (4, False)):
+        approval_id = story.consume(amount, run_id=run).refused(402, "approval_required")["approval_id"]
+        _resolve(story, approval_id, approve).accepted()
+    assert check(3) == (True, None)
+    assert check(4) == (False, "limit_exceeded")
+    assert check(5) == (False, "approval_required")
+    story.consume(4, run_id=run).refused(402, "limit_exceeded")
+    story.consume(3, run_id=run).accepted()
+    assert check(3) == (False, "approval_required")  # it was for once
+
+
 def test_decisions_of_many_at_once_widen_the_limit_once(story: Story, run: str) -> None:
     approval_id = story.consume(3, run_id=run).refused(402, "approval_required")["approval_id"]
     answers = in_parallel(8, lambda _: _resolve(story, approval_id, True, additional=10))

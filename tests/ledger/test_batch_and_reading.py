@@ -19,7 +19,7 @@ def _event(amount: object, **fields: object) -> dict[str, object]:
     return {"agent_type": "TestAgent", "action": "test", "amount": amount, **fields}
 
 
-def _batch(story: Story, events: object, atomic: bool) -> Any:
+def _batch(story: Story, events: object, atomic: bool = True) -> Any:
     return story.api.call(
         "consume_credits_batch", organization_id=story.organization_id, events=events, atomic=atomic
     )
@@ -42,6 +42,42 @@ def test_a_batch_answers_each_event_in_order(story: Story) -> None:
     assert results[3]["receipt"]["replayed"] is True
     assert (results[4]["error"]["status"], results[4]["error"]["message"]) == (422, "unknown_action")
     assert story.balance()["balance"] == 0
+
+
+def test_a_known_key_in_a_batch_is_answered_whatever_has_become_of_its_price(
+    story: Story, database: psycopg.Connection[dict[str, Any]]
+) -> None:
+    story.grant(10)
+    price = {"agent_type": f"Agent {uuid4()}", "action": "read"}
+    for metric, cost in (("call", 1), ("tokens", "0.5")):
+        story.api.call(
+            "set_agent_action_cost",
+            **price,
+            metric=metric,
+            credit_cost=cost,
+            effective_from=day(0).isoformat(),
+        ).accepted()
+    by_tokens = {**price, "quantities": {"tokens": 4}, "idempotency_key": "tokens"}
+    by_call = {**price, "idempotency_key": "call"}
+    first = [row["receipt"] for row in _batch(story, [by_tokens, by_call]).accepted()]
+    database.execute(
+        "update billing.agent_action_costs set effective_to = %s where agent_type = %s and metric = 'tokens'",
+        (day(1), price["agent_type"]),
+    )
+    story.api.call(
+        "set_agent_action_cost",
+        **price,
+        credit_cost=0,
+        caller_priced=True,
+        effective_from=day(1).isoformat(),
+    ).accepted()
+    story.go_to(day(1))
+    for atomic in (True, False):
+        again = [row["receipt"] for row in _batch(story, [by_tokens, by_call], atomic=atomic).accepted()]
+        assert again == [{**receipt, "replayed": True} for receipt in first]
+    other = {**by_tokens, "quantities": {"tokens": 5}}
+    _batch(story, [other]).refused(409, "idempotency_conflict")
+    _batch(story, [{**by_tokens, "idempotency_key": "new"}]).refused(422, "invalid_argument")
 
 
 def test_an_atomic_batch_is_all_or_nothing_and_names_the_event(story: Story) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Organization, StackUnderTest, User
 
 from .api import LedgerApi
-from .conftest import Story
+from .conftest import Story, day
 
 
 @pytest.fixture
@@ -212,3 +212,78 @@ def test_a_reference_with_another_amount_is_a_conflict(story: Story) -> None:
     )
     other.refused(409, "idempotency_conflict")
     assert story.balance()["balance"] == 5
+
+
+def test_what_no_column_could_hold_is_an_invalid_amount(story: Story) -> None:
+    """More decimals than are kept, and more than 1e14: refused by name, never rounded into something else."""
+    limit = {"subject_type": "run", "subject_id": "r", "window": "day"}
+    organization = {"organization_id": story.organization_id}
+    code = {"code": f"CODE-{uuid4().hex}".upper()}
+    for function, argument, value, arguments in (
+        ("set_credit_limit", "amount", "0.0000004", {**organization, **limit}),
+        ("set_credit_limit", "amount", "99999999999999.9999999", {**organization, **limit}),
+        ("create_agent_key", "spend_limit", "0.0000004", {**organization, "name": "small"}),
+        ("create_promotion_code", "credits", "0.0000001", code),
+        ("create_promotion_code", "credits", "99999999999999.9999999", code),
+        ("set_agent_action_cost", "credit_cost", "1e-21", {"agent_type": "Small", "action": "a"}),
+        (
+            "grant_trial",
+            "amount",
+            "0.0000001",
+            {**organization, "ends_at": "2031-01-15T00:00Z", "reference": "t"},
+        ),
+    ):
+        details = story.api.call(function, **{argument: value}, **arguments).refused(422, "invalid_amount")
+        assert details["argument"] == argument
+
+    most = "99999999999999.999999"
+    story.grant(most)
+    grant = {**organization, "amount": most, "source": "promotion"}
+    assert story.api.call("grant_credits", **grant).refused(422, "invalid_amount") == {"argument": "amount"}
+    bulk = story.api.call("grant_credits_bulk", batch_key=str(uuid4()), grants=[grant])
+    assert bulk.refused(422, "invalid_amount") == {"argument": "amount", "row": 0}
+    adjust = {**organization, "delta": 1, "reason": "more", "idempotency_key": "more"}
+    assert story.api.call("adjust_credits", **adjust).refused(422, "invalid_amount") == {"argument": "delta"}
+
+    hold_id = story.api.call(
+        "hold_credits", agent_type="TestAgent", action="test", amount=5, **organization
+    ).accepted()["hold_id"]
+    for function, argument in (("capture_hold", "amount"), ("extend_hold", "additional")):
+        call = {"hold_id": hold_id, argument: "99999999999999.9999999"}
+        details = story.api.call(function, **call).refused(422, "invalid_amount")
+        assert details == {"argument": argument}
+    story.api.call("release_hold", hold_id=hold_id).accepted()
+
+
+def test_a_price_begins_at_a_finite_instant(story: Story) -> None:
+    """A version that never begins would be the later version that every other one is refused for."""
+    price = {"agent_type": f"Agent {uuid4()}", "action": "work", "credit_cost": 1}
+    for instant in ("infinity", "-infinity"):
+        call = story.api.call("set_agent_action_cost", **price, effective_from=instant)
+        assert call.refused(422, "invalid_argument") == {"argument": "effective_from"}
+    story.api.call("set_agent_action_cost", **price).accepted()
+
+
+def test_a_promotion_code_names_what_is_wrong_with_it(story: Story) -> None:
+    code = {"code": f"CODE-{uuid4().hex}".upper(), "credits": 5}
+    for argument, value in (
+        ("code", "a b"),
+        ("max_redemptions", 0),
+        ("credit_expiry", "0 days"),
+        ("credit_expiry", "1000001 years"),
+    ):
+        call = story.api.call("create_promotion_code", **{**code, argument: value})
+        assert call.refused(422, "invalid_argument") == {"argument": argument}
+
+
+def test_grants_to_come_fit_beside_what_there_is(story: Story) -> None:
+    """A grant that could not begin would stop the ledger at the instant at which it falls due."""
+    half = "60000000000000"
+    story.grant(half, effective_at=day(1))
+    grant = {"organization_id": story.organization_id, "amount": half, "source": "promotion"}
+    for more in ({"effective_at": day(2).isoformat()}, {}):
+        details = story.api.call("grant_credits", **grant, **more).refused(422, "invalid_amount")
+        assert details == {"argument": "amount"}
+    story.grant(1)
+    story.go_to(day(3))
+    assert story.balance()["balance"] == 60000000000001
