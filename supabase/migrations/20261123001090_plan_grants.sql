@@ -243,9 +243,10 @@ begin
     where l.organization_id = p_organization_id and l.subscription_id = p_subscription_id and l.period_ends_at is not null
       and l.expires_at > v_now and l.expires_at <> e.ends_at
       and g.organization_id = l.organization_id and g.id = l.id
-    returning g.id
+    returning g.id, g.source, g.effective_at, g.period_ends_at, g.source_reference
   )
-  select array_agg(m.id order by m.id) into v_moved from moved as m;
+  -- Their ids are random: the order of this entry must not be.
+  select array_agg(m.id order by m.effective_at, m.period_ends_at, m.source, m.source_reference, m.id) into v_moved from moved as m;
   if v_moved is not null then
     v_tail := billing_private.append_entry(
       v_tail, 'schedule', 0, v_now, v_moved, array_fill(0::numeric, array[cardinality(v_moved)]),

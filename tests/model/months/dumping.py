@@ -92,7 +92,7 @@ def _names(connection: psycopg.Connection[Row], organization_id: UUID) -> dict[s
     ):
         names[str(row["id"])] = f"entry {row['idempotency_key']}"
     for row in connection.execute(
-        "select id, row_number() over (order by created_at) as place from billing.subscriptions"
+        "select id, row_number() over (order by current_period_start) as place from billing.subscriptions"
         " where organization_id = %s",
         (organization_id,),
     ):
