@@ -1581,6 +1581,27 @@ isOneToOne: false
         isOneToOne: true
         isSetofReturn: false
       } },
+"set_spending_policy":
+{ Args: { "organization_id": string,"over_capture_policy"?: string,"overdraft_limit"?: number,"reason": string }; Returns: {
+              "created_at": string,
+"id": string,
+"is_mirrored": boolean,
+"ledger_number": number,
+"name": string,
+"organization_id": string,
+"over_capture_policy": string,
+"overdraft_limit": number,
+"restricted_from": string | null,
+"restricted_reason": string | null,
+"revision": number,
+"test_clock": string | null
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "organizations"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "set_subscription_plan":
 { Args: { "key": string,"terms": Json }; Returns: {
               "billing_interval": string,

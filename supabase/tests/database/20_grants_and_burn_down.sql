@@ -1,7 +1,7 @@
 -- Acme is given credits: once per reference, spent in the one burn-down order, never where they do not belong.
 
 begin;
-select tests.story(45);
+select tests.story(49);
 select tests.cast();
 
 -- Who grants ------------------------------------------------------------------------------------------------
@@ -121,7 +121,16 @@ select is((select balance from billing.credit_balances where organization_id = t
 
 -- Debt ---------------------------------------------------------------------------------------------------------
 
-update billing.organizations set overdraft_limit = 20 where organization_id = tests.id('Globex');
+select tests.as_service();
+select is((billing.set_spending_policy(tests.id('Globex'), 'they pay on invoice', 20)).overdraft_limit::numeric, 20::numeric, 'the service gives credit');
+select is((billing.set_spending_policy(tests.id('Globex'), 'and trust', over_capture_policy => 'allow_debt')).overdraft_limit::numeric, 20::numeric,
+  'what is not named stays');
+select is((billing.set_spending_policy(tests.id('Globex'), 'the same again', 20, 'allow_debt')).over_capture_policy, 'allow_debt', 'it is a setting');
+select tests.reset();
+select is(
+  (select array_agg(a.reason || ': ' || (a.before ->> 'overdraft_limit') || ' to ' || (a.after ->> 'overdraft_limit') order by a.id)
+    from billing.audit_log as a where a.action = 'set_spending_policy' and a.organization_id = tests.id('Globex')),
+  '{"they pay on invoice: 0.000000 to 20.000000","and trust: 20.000000 to 20.000000"}', 'each change is audited, with why, before and after');
 select tests.as_user('Mia');
 select is((billing.consume_credits('Anything', 'do', amount => 100)).balance, -15::numeric, 'an overdraft lets a spend pass below zero');
 select throws_ok($$select billing.consume_credits('Anything', 'do', amount => 5.000001)$$, 'PT402', 'insufficient_credits', 'but not below its limit');

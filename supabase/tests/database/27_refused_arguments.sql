@@ -10,7 +10,7 @@ grant all on made to public;
 create function pg_temp.made(p_name text) returns uuid language sql as $$ select m.id from made as m where m.name = p_name $$;
 grant execute on function pg_temp.made(text) to public;
 
-select tests.story(175);
+select tests.story(180);
 select tests.cast();
 select tests.grant('Acme', 5000, 'start');
 select tests.grant('Globex', 5000, 'start');
@@ -113,6 +113,14 @@ select is(pg_temp.refused($$select billing.erase_user(gen_random_uuid())$$), 'no
 select is(pg_temp.refused($$select billing.erase_user(gen_random_uuid(), '')$$), 'invalid_argument reason', 'with a reason or without');
 select is(pg_temp.refused($$select billing.erase_address('')$$), 'invalid_argument email', 'an address is something');
 select is(pg_temp.refused($$select billing.erase_address('a@b.test', '')$$), 'invalid_argument reason', 'and its reason, too');
+
+-- Credit ------------------------------------------------------------------------------------------------------
+
+select is(pg_temp.refused($$select billing.set_spending_policy(tests.id('Acme'), '', 5)$$), 'invalid_argument reason', 'credit is given for a reason');
+select is(pg_temp.refused($$select billing.set_spending_policy(tests.id('Acme'), 'x', -1)$$), 'invalid_amount overdraft_limit', 'of 0 or more');
+select is(pg_temp.refused($$select billing.set_spending_policy(tests.id('Acme'), 'x', 0.0000001)$$), 'invalid_amount overdraft_limit', 'in millionths');
+select is(pg_temp.refused($$select billing.set_spending_policy(tests.id('Acme'), 'x', 5, 'allow')$$), 'invalid_argument over_capture_policy', 'by a known policy');
+select is(pg_temp.refused($$select billing.set_spending_policy(gen_random_uuid(), 'x', 5)$$), 'not_found organization', 'to an organization that is there');
 
 -- Refunds, transfers, approvals -------------------------------------------------------------------------------
 
