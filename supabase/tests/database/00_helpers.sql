@@ -144,6 +144,26 @@ volatile
 set search_path = ''
 return tests.speak('none', null, null);
 
+-- Takes the ledger's tables for this transaction alone, for stories that change them: the instance's jobs run beside, and whoever asked for the tables
+-- later, holding rows already, would wait for them in a circle. Before anything else; without waiting, which would be a circle of its own.
+create function tests.take_ledger()
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  loop
+    begin
+      lock table billing.credit_transactions, billing_private.credit_grant_lots in access exclusive mode nowait;
+      return;
+    exception when lock_not_available then
+      perform pg_catalog.pg_sleep(0.05);
+    end;
+  end loop;
+end
+$$;
+
 -- A key of an agent of the cast's organization; made with the owner's rights, whoever speaks.
 create function tests.agent_key(p_organization text, p_name text, p_more jsonb default '{}')
 returns text

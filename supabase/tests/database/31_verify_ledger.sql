@@ -2,6 +2,7 @@
 -- taken back.
 
 begin;
+do $$ begin perform tests.take_ledger(); end $$;
 select tests.story(23);
 select tests.cast();
 select tests.grant('Acme', 100, 'first', jsonb_build_object('expires_at', now() + interval '10 days'));
