@@ -141,6 +141,7 @@ def test_the_twin_says_what_it_refuses_and_the_real_stripe_is_never_called(twin:
 
 
 @pytest.mark.serial  # packs have prices at Stripe after it, which other tests do not expect
+@pytest.mark.timeout(600)  # it syncs whatever plans and packs all tests before it have left
 def test_the_catalogue_is_compared_and_synchronized(operator: Run) -> None:
     would = printed(operator("catalogue", "sync", "--dry-run", "--json"))
     assert would["dry_run"] is True
