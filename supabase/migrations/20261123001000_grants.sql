@@ -64,10 +64,7 @@ immutable
 set search_path = ''
 as $$
 begin
-  perform billing_private.require_amount('amount', p_amount);
-  if scale(trim_scale(p_amount)) > 6 then
-    perform billing_private.fail(422, 'invalid_amount', '{"argument": "amount"}', 'a grant has at most six decimals');
-  end if;
+  perform billing_private.require_exact_amount('amount', p_amount);
   perform billing_private.require_amount('unit_cost', coalesce(p_unit_cost, 0), true);
   if p_source is null or p_source not in (
     'subscription', 'purchase', 'trial', 'promotion', 'referral', 'adjustment', 'rollover', 'transfer', 'refund'

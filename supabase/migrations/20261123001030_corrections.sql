@@ -193,10 +193,7 @@ begin
     return billing_private.correction_receipt(v_first, true);
   end if;
   v_refundable := coalesce((select sum(p.amount) from billing_private.refundable_parts(v_entry) as p), 0);
-  p_amount := billing_private.require_amount('amount', coalesce(p_amount, nullif(v_refundable, 0), -v_entry.amount));
-  if scale(trim_scale(p_amount)) > 6 then
-    perform billing_private.fail(422, 'invalid_amount', '{"argument": "amount"}', 'a refund has at most six decimals');
-  end if;
+  p_amount := billing_private.require_exact_amount('amount', coalesce(p_amount, nullif(v_refundable, 0), -v_entry.amount));
   if p_amount > v_refundable then
     perform billing_private.fail(409, 'refund_exceeds_consumption',
       jsonb_build_object('transaction_id', v_entry.id, 'consumed', -v_entry.amount, 'refundable', v_refundable));

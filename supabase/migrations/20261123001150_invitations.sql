@@ -12,7 +12,8 @@ create type billing.created_invitation as (
 comment on type billing.created_invitation is 'An invitation with its token, shown this once.';
 
 -- Owner or admin; only an owner invites an owner, or replaces an invitation that is to make one. A new invitation for the same address replaces the
--- open one, so a retry is safe. Locks the organization. Raises 403 not_authorized, 409 conflict (mirrored), 422 invalid_argument, 429 rate_limited, 503 busy.
+-- open one, so a retry is safe. Locks the organization. Raises 403 not_authorized, 409 conflict (mirrored), 422 invalid_argument,
+-- 429 rate_limited, 503 busy.
 create function billing_private.invite_member(p_organization_id uuid, p_email text, p_role text, p_department_id uuid, p_reason text)
 returns billing.created_invitation
 language plpgsql

@@ -204,7 +204,8 @@ grant execute on function billing.revoke_agent_key(text, text) to authenticated,
 comment on function billing.revoke_agent_key(text, text) is 'Owner, admin: ends a key at once.';
 
 -- Owner or admin: a new key with the same rights, cap and end; the old one ends after `overlap` (0: at once). Locks the organization. Raises
--- 403 not_authorized, 409 conflict (a key that is revoked or has expired; 1,000 keys that work, unless the overlap is 0), 422 invalid_argument, 503 busy. Not idempotent: each call makes a key.
+-- 403 not_authorized, 409 conflict (a key that is revoked or has expired; 1,000 keys that work, unless the overlap is 0), 422 invalid_argument,
+-- 503 busy. Not idempotent: each call makes a key.
 create function billing_private.rotate_agent_key(p_key_id text, p_overlap interval, p_reason text)
 returns billing.created_agent_key
 language plpgsql
