@@ -67,7 +67,6 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     add("--entries", default="1000000", help="of long ledgers, comma-separated; 0: none (default 1000000)")
     add("--grants", type=int, default=100_000, help="of the organization with many (default 100000)")
     add("--snapshot-seconds", type=float, default=10, help="age of the old snapshot (default 10)")
-    add("--pool", type=int, default=20, help="PostgREST's pool (default 20, as in the local stack)")
     add("--here", action="store_true", help="measure the running instance, and leave the organizations in it")
     add("--output", type=Path, help="where the report goes (default: docs/performance.md if all is measured)")
     arguments = parser.parse_args(words)
@@ -102,7 +101,6 @@ def _measure(
         repetitions=arguments.repetitions,
         grants=arguments.grants,
         snapshot_seconds=arguments.snapshot_seconds,
-        pool=arguments.pool,
     )
     with psycopg.connect(project.database_url, autocommit=True) as connection:
         server = connection.execute(_SERVER).fetchone()

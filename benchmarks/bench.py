@@ -22,14 +22,12 @@ class Options:
         repetitions: runs of each side.
         grants: open grants of the organization that has very many.
         snapshot_seconds: how long the old snapshot is held.
-        pool: connections that PostgREST keeps, which the queue's bound is set by.
     """
 
     seconds: float
     repetitions: int
     grants: int
     snapshot_seconds: float
-    pool: int
 
 
 @dataclass(frozen=True)

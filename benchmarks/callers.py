@@ -21,8 +21,8 @@ from psycopg import errors, pq
 
 _SUCCESSES = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 
-#: Bounds in seconds of the wait after `busy`: the first of the SDK's own waits.
-_BUSY_WAIT = (0.05, 0.1)
+#: Bounds in seconds of the first wait after `busy`, which doubles each further time, and of any; the SDK's.
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 2.0
 
 
 class Session:
@@ -68,11 +68,12 @@ class PreparedCall:
             psycopg.Error: it was refused.
         """
         sent = [parameter.encode() for parameter in parameters]
-        while True:
+        for attempt in itertools.count():
             result = self._connection.pgconn.exec_prepared(self._name, sent)
             if result.error_field(pq.DiagnosticField.SQLSTATE) != b"PT503":
                 return self._require_success(result)
-            wait_busy()
+            wait_busy(attempt)
+        raise AssertionError
 
     def value(self, *parameters: str) -> str:
         """Execute it once and return the first column of the first row, as text."""
@@ -113,7 +114,7 @@ class HttpCall:
             RuntimeError: the answer is no success.
         """
         content = None if body is None else json.dumps(body).encode()
-        while True:
+        for attempt in itertools.count():
             self._connection.request(method, self._path + path, content, self._headers)
             response = self._connection.getresponse()
             answer = response.read()
@@ -121,9 +122,15 @@ class HttpCall:
                 return answer
             if response.status != 503 or b'"busy"' not in answer:
                 raise RuntimeError(f"{method} {path} was answered {response.status}: {answer[:300]!r}")
-            wait_busy()
+            wait_busy(attempt)
+        raise AssertionError
 
 
-def wait_busy() -> None:
-    """Wait as long as a client does before it asks a busy organization again."""
-    time.sleep(random.uniform(*_BUSY_WAIT))
+def wait_busy(attempt: int) -> None:
+    """Wait as long as the SDK does before it asks a busy organization again.
+
+    Args:
+        attempt: how often it was told so before.
+    """
+    bound = min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)
+    time.sleep(random.uniform(bound / 2, bound))

@@ -124,6 +124,47 @@ def open_project(environment: Mapping[str, str]) -> Project:
     Args:
         environment: what `make env` prints.
     """
+    owner = _sign_up(environment)
+    return Project(
+        url=environment["SUPABASE_URL"],
+        database_url=environment["DATABASE_URL"],
+        publishable_key=environment["SUPABASE_PUBLISHABLE_KEY"],
+        owner_id=owner.user_id,
+        token=owner.token,
+        environment=environment,
+    )
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who has signed in.
+
+    Attributes:
+        user_id: their id.
+        token: their access token.
+    """
+
+    user_id: str
+    token: str
+
+
+def add_owner(connection: psycopg.Connection[Any], project: Project, organization_id: str) -> Person:
+    """Make an owner of one organization who belongs to no other, unlike the project's, who owns them all.
+
+    Args:
+        connection: of the schema's owner, in autocommit.
+        project: in which they sign up.
+        organization_id: what they own.
+    """
+    person = _sign_up(project.environment)
+    connection.execute(
+        "insert into billing.organization_members (organization_id, user_id, role) values (%s, %s, 'owner')",
+        (organization_id, person.user_id),
+    )
+    return person
+
+
+def _sign_up(environment: Mapping[str, str]) -> Person:
     url, secret_key = environment["SUPABASE_URL"], environment["SUPABASE_SECRET_KEY"]
     person = {"email": f"bench-{secrets.token_hex(6)}@bench.test", "password": secrets.token_urlsafe(24)}
     with httpx.Client(base_url=f"{url}/auth/v1", timeout=60) as auth:
@@ -133,14 +174,7 @@ def open_project(environment: Mapping[str, str]) -> Project:
         headers = {"apikey": environment["SUPABASE_PUBLISHABLE_KEY"]}
         session = auth.post("/token", params={"grant_type": "password"}, json=person, headers=headers)
         session.raise_for_status()
-    return Project(
-        url=url,
-        database_url=environment["DATABASE_URL"],
-        publishable_key=environment["SUPABASE_PUBLISHABLE_KEY"],
-        owner_id=made.json()["id"],
-        token=session.json()["access_token"],
-        environment=environment,
-    )
+    return Person(made.json()["id"], session.json()["access_token"])
 
 
 def one(connection: psycopg.Connection[Any], query: str, *arguments: object) -> Any:

@@ -359,10 +359,14 @@ create table billing_private.credit_limit_counters (
   used billing.credit_amount not null,
   additional billing.credit_amount not null default 0,
   quiet_below numeric not null default 0,
+  generation bigint not null default 0,
   constraint credit_limit_counters_pkey primary key (organization_id, limit_id, window_start),
   constraint credit_limit_counters_limit_fkey foreign key (organization_id, limit_id)
   references billing.credit_limits (organization_id, id) on delete cascade
 ) with (fillfactor = 50);
+-- How spends find the row. Beside an old snapshot (a dump, a report) none of its former versions can be cleared away, and a look-up by the primary
+-- key would visit all of them; backwards by this index the newest generation comes first.
+create index credit_limit_counters_newest on billing_private.credit_limit_counters (organization_id, limit_id, window_start, generation);
 alter table billing_private.credit_limit_counters enable row level security;
 revoke all on table billing_private.credit_limit_counters from public, anon, authenticated, service_role;
 comment on table billing_private.credit_limit_counters is 'What each limit has used in each of its windows.';
@@ -374,6 +378,8 @@ comment on column billing_private.credit_limit_counters.used is 'Credits consume
 comment on column billing_private.credit_limit_counters.additional is 'What approvals have added to the limit for this window.';
 comment on column billing_private.credit_limit_counters.quiet_below is
 'While `used` stays below this, a spend is neither refused nor told of: it need not read the limit itself. 0: it must.';
+comment on column billing_private.credit_limit_counters.generation is
+'Grows with the ledger while spends are counted (its sequence / 64), so that of all versions of the row the last has the highest.';
 
 create table billing.credit_approvals (
   organization_id uuid not null,

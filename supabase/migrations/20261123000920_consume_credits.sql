@@ -93,8 +93,12 @@ begin
           'limit_id', l.limit_id, 'subject', s.subject, 'remaining', greatest(s.amount + l.additional - l.used - v_amount, 0),
           'resets_at', nullif(l.window_end, 'infinity')) order by l.limit_id) as limits
       from unnest(v_terms.limit_ids, v_terms.limit_subjects, v_terms.limit_amounts) as s (limit_id, subject, amount)
-      inner join billing_private.credit_limit_counters as l
-        on l.organization_id = v_terms.organization_id and l.limit_id = s.limit_id and l.window_start <= w.now and l.window_end > w.now
+      cross join lateral (
+        select n.limit_id, n.used, n.additional, n.quiet_below, n.window_end from billing_private.credit_limit_counters as n
+        where n.organization_id = v_terms.organization_id and n.limit_id = s.limit_id and n.window_start <= w.now
+        order by n.window_start desc, n.generation desc limit 1
+      ) as l
+      where l.window_end > w.now
     ) as c on v_terms.limit_ids is not null
     where w.now < v_terms.price_until and w.now < w.turn_at and w.head_grant_id is not null and w.head_available >= v_amount
       and w.balance_after - w.held_after + w.overdraft_limit >= v_amount
@@ -119,8 +123,14 @@ begin
     return v_outcome.receipt;
   end if;
   if v_terms.limit_ids is not null then
-    update billing_private.credit_limit_counters as l set used = l.used + v_amount
-    where l.organization_id = v_terms.organization_id and l.limit_id = any(v_terms.limit_ids) and l.window_start <= v_at and l.window_end > v_at;
+    update billing_private.credit_limit_counters as l set used = l.used + v_amount, generation = v_sequence / 64
+    from unnest(v_terms.limit_ids) as s (limit_id)
+    cross join lateral (
+      select n.ctid from billing_private.credit_limit_counters as n
+      where n.organization_id = v_terms.organization_id and n.limit_id = s.limit_id and n.window_start <= v_at
+      order by n.window_start desc, n.generation desc limit 1
+    ) as f
+    where l.ctid = f.ctid;
   end if;
   if v_announced_at >= v_locked_at then
     perform billing_private.announce_ledger(v_terms.organization_id, v_sequence, null);

@@ -120,8 +120,12 @@ begin
         jsonb_agg(jsonb_build_object(
           'limit_id', l.limit_id, 'subject', s.subject, 'remaining', 0, 'resets_at', nullif(l.window_end, 'infinity')) order by l.limit_id) as limits
       from unnest(v_terms.limit_ids, v_terms.limit_subjects, v_terms.limit_amounts) as s (limit_id, subject, amount)
-      inner join billing_private.credit_limit_counters as l
-        on l.organization_id = v_terms.organization_id and l.limit_id = s.limit_id and l.window_start <= w.now and l.window_end > w.now
+      cross join lateral (
+        select n.limit_id, n.used, n.additional, n.quiet_below, n.window_end from billing_private.credit_limit_counters as n
+        where n.organization_id = v_terms.organization_id and n.limit_id = s.limit_id and n.window_start <= w.now
+        order by n.window_start desc, n.generation desc limit 1
+      ) as l
+      where l.window_end > w.now
     ) as c on v_terms.limit_ids is not null
     where w.now < v_terms.price_until and w.now < w.turn_at and w.head_grant_id is not null and w.head_available >= v_total
       and w.balance_after - w.held_after + w.overdraft_limit >= v_total
@@ -161,10 +165,15 @@ begin
     returning b.sequence, b.id, b.amount, b.balance_after, b.limits, b.requested_amount
   ),
   counted as (
-    update billing_private.credit_limit_counters as l set used = l.used + v_total
+    update billing_private.credit_limit_counters as l set used = l.used + v_total, generation = w.sequence / 64
     from wallet as w
-    where l.organization_id = v_terms.organization_id and l.limit_id = any(v_terms.limit_ids)
-      and l.window_start <= w.now and l.window_end > w.now
+    cross join unnest(v_terms.limit_ids) as s (limit_id)
+    cross join lateral (
+      select n.ctid from billing_private.credit_limit_counters as n
+      where n.organization_id = v_terms.organization_id and n.limit_id = s.limit_id and n.window_start <= w.now
+      order by n.window_start desc, n.generation desc limit 1
+    ) as f
+    where l.ctid = f.ctid
   )
   select (b.sequence - w.sequence - 1)::integer, true,
     (

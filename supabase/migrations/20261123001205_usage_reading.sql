@@ -149,6 +149,7 @@ declare
   v_starts constant timestamptz[] := billing_private.bucket_starts(p_bucket, p_timezone, p_from, p_to);
   v_by_run constant boolean := p_group_by is not distinct from 'run';
   v_folded bigint;
+  v_cut_off timestamptz;
   v_cut_days date[];
   v_cut_hours timestamptz[];
   v_first_sequences bigint[];
@@ -156,12 +157,16 @@ declare
 begin
   select coalesce(max(w.folded_sequence), 0) into v_folded
   from billing_private.credit_usage_watermarks as w where w.organization_id = p_organization_id;
-  -- A cut is an instant on whose two sides usage goes to different answers: the ends of the range, and the starts of buckets within it.
+  -- A cut is an instant on whose two sides usage goes to different answers: the ends of the range, and the starts of buckets within it. Behind the
+  -- last folded entry there is nothing to be cut off: who asks up to now reads the hour's total, not the hour's entries.
+  if billing_private.last_sequence_before(p_organization_id, p_to) < v_folded then
+    v_cut_off := p_to;
+  end if;
   select
     coalesce(array_agg(distinct (c.at at time zone 'UTC')::date) filter (where c.at <> date_trunc('day', c.at, 'UTC')), '{}'),
     coalesce(array_agg(distinct date_trunc('hour', c.at, 'UTC')) filter (where c.at <> date_trunc('hour', c.at, 'UTC')), '{}')
   into v_cut_days, v_cut_hours
-  from unnest(v_starts || p_from || p_to) as c (at)
+  from unnest(v_starts || p_from || v_cut_off) as c (at)
   where c.at >= p_from;
   select array_agg(s.first_sequence), array_agg(s.last_sequence) into v_first_sequences, v_last_sequences
   from billing_private.unrolled_spans(p_organization_id, p_from, p_to, v_cut_hours, v_folded) as s;

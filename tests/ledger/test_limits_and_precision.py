@@ -205,3 +205,31 @@ def test_tokens_are_priced_exactly_and_the_receipt_says_how(story: Story) -> Non
     assert receipt["price"]["quantities"] == {"call": 1, "input_tokens": 1234, "output_tokens": 81}
     again = story.api.call("explain_transaction", transaction_id=receipt["transaction_id"]).accepted()
     assert {**again, "replayed": False} == receipt
+
+
+@pytest.mark.serial
+def test_former_versions_of_a_counter_are_not_looked_at(
+    story: Story, database: psycopg.Connection[dict[str, Any]]
+) -> None:
+    """Beside an old snapshot no version of a hot row can be cleared away, and nor can a transaction's own.
+
+    What a spend reads is counted, not timed: pages, before and after thousands of spends.
+    """
+    story.grant(10_000)
+    _limit(story, "organization", story.organization_id, 10_000, "month")
+    spend = (
+        "select billing.consume_credits('TestAgent', 'test', amount => 1,"
+        f" organization_id => '{story.organization_id}')"
+    )
+
+    def pages_of_a_spend() -> int:
+        rows = database.execute(f"explain (analyze, buffers, format json) {spend}".encode()).fetchall()
+        (plan,) = rows[0]["QUERY PLAN"]
+        return int(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"])
+
+    with database.transaction(force_rollback=True):
+        database.execute("set local role service_role")
+        database.execute(f"{spend} from generate_series(1, 100)".encode())
+        first = pages_of_a_spend()
+        database.execute(f"{spend} from generate_series(1, 4000)".encode())
+        assert pages_of_a_spend() - first < 20

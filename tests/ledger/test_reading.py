@@ -212,6 +212,36 @@ def test_a_job_that_fails_stops_no_other(story: Story, undone: Database) -> None
     assert row == {"job": "no such job", "processed": 0, "failed": 1}
 
 
+def test_usage_up_to_now_is_read_from_totals(story: Story, undone: Database) -> None:
+    """The hour that is not over has hundreds of entries; whoever asks up to now reads none of them."""
+    story.grant(1000)
+    spend = "select billing.consume_credits('TestAgent', 'test', amount => 1, organization_id => %(id)s)"
+    usage = "select sum(amount) from billing.get_usage_breakdown(%(id)s, '2030-12-31', %(to)s)"
+    fetched = (
+        "select sum(coalesce(idx_tup_fetch, 0)) from pg_stat_xact_user_tables"
+        " where relname ~ '^credit_transactions_[0-9]+$'"
+    )
+    mine = {"id": story.organization_id, "to": day(0) + timedelta(minutes=1)}
+    undone.execute(f"{spend} from generate_series(1, 500)".encode(), mine)
+    undone.execute("select billing_private.fold_usage(%(id)s)", mine)
+    before = _figure(undone, fetched)
+    assert _figure(undone, usage, mine) == 500
+    assert _figure(undone, fetched) - before < 50  # the instants are found by bisection
+    undone.execute(
+        "update billing.organizations set test_clock = %(to)s where organization_id = %(id)s", mine
+    )
+    undone.execute(f"{spend} from generate_series(1, 7)".encode(), mine)
+    undone.execute("select billing_private.fold_usage(%(id)s)", mine)
+    assert _figure(undone, usage, mine) == 500  # what came at `to` itself is not before it
+    assert _figure(undone, usage, mine | {"to": day(1)}) == 507
+
+
+def _figure(database: Database, query: str, parameters: dict[str, Any] | None = None) -> Any:
+    row = database.execute(query.encode(), parameters).fetchone()
+    assert row
+    return next(iter(row.values()))
+
+
 @pytest.mark.serial
 def test_jobs_read_no_ledger_that_is_at_rest(undone: Database) -> None:
     """Ten thousand organizations, each with an entry that is not folded and nothing due."""

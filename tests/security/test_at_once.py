@@ -46,6 +46,9 @@ CHANGES = {
     "follow_default_card": "select billing_private.follow_default_card('$bare', 'pm_unknown')",
     "lift_restriction": "select billing_private.lift_restriction('$bare', 'paused')",
     "lock_organization": "select billing_private.lock_organization('$bare')",
+    "lock_organizations_of_person": (
+        "select billing_private.lock_organizations_of_person('$member', null) -- of $acme"
+    ),
     "set_restriction": "select billing_private.set_restriction('$bare', 'paused', null)",
     "settle_organization": "select billing_private.settle_organization('$bare', now())",
     "sync_invoice": _sync("sync_invoice", "invoice_facts", stripe_customer_id="cus_$nonce"),
@@ -242,6 +245,24 @@ def test_settle_due_organizations_leaves_alone_who_is_being_changed(
         due = "select (billing_private.settle_due_organizations(now() + interval '2 minutes')).failed"
         assert two.call(due) is None
         assert two.answer == 0
+
+
+def test_require_role_under_lock_asks_again_who_was_removed_while_waiting(
+    cast: Cast, owner_session: Database, stack: StackUnderTest
+) -> None:
+    made = _filled(cast, "select (billing.create_organization('Bare', '$owner')).organization_id")
+    organization, admin = _value(owner_session, made), cast.users["stranger"]
+    owner_session.execute(
+        b"insert into billing.organization_members (organization_id, user_id, role) values (%s, %s, 'admin')",
+        (organization, admin),
+    )
+    with two_sessions(stack.database_url, None, admin) as (one, two):
+        assert one.call(f"select billing.remove_member('{organization}', '{admin}')") is None
+        waiting = Waiting(
+            owner_session, two, f"select billing.create_department('{organization}', 'Too late')"
+        )
+        one.commit()
+        assert waiting.outcome() == ("PT403", "not_authorized")
 
 
 def test_require_request_rate_has_a_persons_calls_wait_for_one_another(

@@ -10,7 +10,7 @@ grant all on made to public;
 create function pg_temp.made(p_name text) returns uuid language sql as $$ select m.id from made as m where m.name = p_name $$;
 grant execute on function pg_temp.made(text) to public;
 
-select tests.story(180);
+select tests.story(188);
 select tests.cast();
 select tests.grant('Acme', 5000, 'start');
 select tests.grant('Globex', 5000, 'start');
@@ -109,6 +109,11 @@ select is(pg_temp.refused($$select billing.grant_trial(tests.id('Acme'), 5, now(
 select is(pg_temp.refused($$select billing.grant_trial(tests.id('Acme'), 6, now() + interval '1 day', 'trial')$$), 'idempotency_conflict', 'and is no other');
 select is(pg_temp.refused($$select billing.void_grant(gen_random_uuid(), 'x')$$), 'not_found grant', 'a grant that is voided is there');
 select is(pg_temp.refused($$select billing.void_grant(g.id, '') from billing.credit_grants as g where g.source_reference = 'start' limit 1$$), 'invalid_argument reason', 'for a reason');
+select is(pg_temp.refused($$select billing.grant_credits(tests.id('Globex'), 60000000000000, 'promotion', 'later', effective_at => now() + interval '1 day')$$), '', 'much may come later');
+select is(pg_temp.refused($$select billing.grant_credits(tests.id('Globex'), 60000000000000, 'promotion', 'latest', effective_at => now() + interval '2 days')$$),
+  'invalid_amount amount', 'but no more than a balance holds');
+select is(pg_temp.refused($$select billing.create_promotion_code('STORY', 5, 10, now() + interval '1 day')$$), '', 'a code');
+select is(pg_temp.refused($$select billing.create_promotion_code('STORY', 6, 10, now() + interval '1 day')$$), 'conflict code', 'has one set of terms');
 select is(pg_temp.refused($$select billing.erase_user(gen_random_uuid())$$), 'not_found user', 'and so is a person who is erased');
 select is(pg_temp.refused($$select billing.erase_user(gen_random_uuid(), '')$$), 'invalid_argument reason', 'with a reason or without');
 select is(pg_temp.refused($$select billing.erase_address('')$$), 'invalid_argument email', 'an address is something');
@@ -162,6 +167,8 @@ select is(pg_temp.refused($$select billing.set_agent_action_cost('', 'paint', 1)
 select is(pg_temp.refused($$select billing.set_agent_action_cost('Painter', '', 1)$$), 'invalid_argument action', 'an action');
 select is(pg_temp.refused($$select billing.set_agent_action_cost('Painter', 'paint', 1, '')$$), 'invalid_argument metric', 'and a metric');
 select is(pg_temp.refused($$select billing.set_agent_action_cost('Painter', 'paint', -1)$$), 'invalid_amount credit_cost', 'of at least 0');
+select is(pg_temp.refused($$select billing.set_agent_action_cost('Painter', 'paint', 0.000000000000000000001)$$), 'invalid_amount credit_cost', 'in twenty decimals at most');
+select is(pg_temp.refused($$select billing.set_agent_action_cost('Painter', 'paint', 5, effective_from => 'infinity')$$), 'invalid_argument effective_from', 'from an instant on');
 select is(pg_temp.refused($$select billing.set_agent_action_cost('Painter', 'paint', 5, caller_priced => true)$$), 'invalid_argument caller_priced', 'or the caller''s');
 select is(pg_temp.refused($$select billing.set_agent_action_cost('Painter', 'paint', 5, organization_id => gen_random_uuid())$$), 'not_found organization', 'an organization''s own is of one that is there');
 select is(pg_temp.refused($$select billing.set_credit_limit('run', '', 1, 'day', organization_id => tests.id('Acme'))$$), 'invalid_argument subject_id', 'a limit has a subject');
@@ -189,6 +196,7 @@ select is(pg_temp.refused($$select * from billing.verify_ledger()$$), 'not_autho
 
 -- People and keys -----------------------------------------------------------------------------------------------
 
+select is(pg_temp.refused($$select billing.create_department(tests.id('Acme'), ' ')$$), 'invalid_argument name', 'a department has a name');
 select is(pg_temp.refused($$select billing.invite_member(tests.id('Acme'), 'a@story.test', 'member', reason => '')$$), 'invalid_argument reason', 'a reason is said or not');
 select is(pg_temp.refused($$select billing.invite_member(tests.id('Acme'), 'a@story.test', 'king')$$), 'invalid_argument role', 'roles are known');
 select is(pg_temp.refused($$select billing.invite_member(tests.id('Acme'), 'a@story.test', 'member', tests.id('Research'))$$), 'not_authorized', 'departments are one''s own');
@@ -236,6 +244,7 @@ select is(pg_temp.refused($$select billing.invite_member('00000000-0000-4000-800
 select tests.reset();
 insert into billing.subscription_plans (id, key, name, unit_amount, credits_per_period)
 values (gen_random_uuid(), 'story_free', 'Free', 0, 9), (gen_random_uuid(), 'story_paid', 'Paid', 900, 9), (gen_random_uuid(), 'story_other', 'Other', 1900, 9);
+insert into billing.subscription_plans (id, key, name, unit_amount, credits_per_period, currency) values (gen_random_uuid(), 'story_euro', 'Euro', 1900, 9, 'eur');
 insert into made select p.key, p.id from billing.subscription_plans as p where p.key like 'story_%';
 insert into billing.credit_packages (key, name, unit_amount, credits) values ('story_pack', 'Pack', 1000, 100000);
 insert into made select p.key, p.id from billing.credit_packages as p where p.key = 'story_pack';
@@ -269,9 +278,11 @@ select is(pg_temp.refused($$select billing.prepare_plan_change(tests.id('Acme'),
 select is(pg_temp.refused($$select billing.prepare_plan_change(tests.id('Acme'), tests.id('Bella'), pg_temp.made('story_free'), 'prorate_delta', false)$$), 'not_found subscription_plan',
   'a free plan is no change');
 select tests.reset();
-update billing.subscriptions set status = 'active' where organization_id = tests.id('Acme');
+update billing.subscriptions set status = 'active', currency = 'usd' where organization_id = tests.id('Acme');
 select tests.as_service();
 select is(pg_temp.refused($$select billing.prepare_plan_change(tests.id('Acme'), tests.id('Bella'), pg_temp.made('story_paid'), 'prorate_delta', false)$$), 'plan_unchanged', 'nor is the same');
+select is(pg_temp.refused($$select billing.prepare_plan_change(tests.id('Acme'), tests.id('Bella'), pg_temp.made('story_euro'), 'prorate_delta', false)$$), 'currency_unchangeable',
+  'nor one in another currency');
 select tests.reset();
 select is(pg_temp.refused($$select billing_private.organization_of_subscription('sub_x', 'cus_x', tests.id('Acme'), false)$$), 'not_found customer', 'a subscription with our mark waits for its customer');
 create function pg_temp.renew(p_to timestamptz, p_reference text default 'period', p_unit_cost numeric default 0, p_subscription text default 'sub_story')

@@ -1,7 +1,7 @@
 -- Who sees what of a ledger. Money and people: those who manage them. A member: their own usage, or their department's, and no more.
 
 begin;
-select tests.story(42);
+select tests.story(44);
 select tests.cast();
 select tests.grant('Acme', 1000, 'start');
 select tests.grant('Globex', 1000, 'start');
@@ -155,7 +155,7 @@ select billing.remove_member(tests.id('Acme'), tests.id('Mona'));
 select tests.as_user('Mona');
 select is_empty($$select name from scoped, lateral (select count(*) as n from pg_temp.foreign_rows('Globex')) as r where r.n > 0$$, 'removed, Mona sees nothing at all');
 
--- A grant that has begun to count and is not booked yet is read as it will be, by the same people.
+-- A grant that has begun to count and is not booked yet is read as it will be (due_grants()), by the same people.
 select tests.grant('Acme', 10, 'begun', jsonb_build_object('effective_at', now() + interval '1 day'));
 select tests.reset();
 update billing.organizations set test_clock = now() + interval '2 days' where organization_id = tests.id('Acme');
@@ -163,6 +163,12 @@ select tests.as_user('Bella');
 select is((select g.activated_at is not null from billing.credit_grants as g where g.source_reference = 'begun'), true, 'Bella sees that it counts');
 select tests.as_user('Max');
 select is_empty($$select * from billing.credit_grants$$, 'Max sees no grant, due or not');
+
+-- Who a token names is a person in a person's session alone.
+select tests.speak('anon', jsonb_build_object('role', 'anon', 'sub', tests.id('Olivia')), '{}');
+select is(billing_private.current_user_id(), null, 'a visitor''s token that names Olivia is nobody''s');
+select tests.speak('service_role', jsonb_build_object('role', 'service_role', 'sub', tests.id('Olivia')), '{}');
+select is(billing_private.current_user_id(), null, 'nor is a service''s');
 
 select tests.the_ledger_is_whole();
 select * from finish();

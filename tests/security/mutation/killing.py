@@ -25,7 +25,7 @@ _ROOMS = ("security", "tenancy", "ledger", "money")
 _FILES = [file for room in _ROOMS for file in sorted((REPOSITORY / "tests" / room).glob("test_*.py"))]
 #: The story with a line a check, and so the first to ask.
 _REFUSALS = "27_refused_arguments.sql"
-#: Two calls at once; a test is named by the function whose lock it is about.
+#: Two calls at once; a test is named by the function whose lock, or second look, it is about.
 _AT_ONCE = "tests/security/test_at_once.py"
 #: Run with a choice of their cases, or of no use here.
 _OTHERWISE = (
@@ -94,7 +94,7 @@ def over_http(mutant: Mutant, calls: CallGraph) -> str:
         mutant: what is missing there now.
         calls: who calls whom.
     """
-    if mutant.kind == "lock" and _run(_AT_ONCE, "-k", mutant.subject):
+    if _run(_AT_ONCE, "-k", mutant.subject):
         return _AT_ONCE
     names = [mutant.subject, *calls.exposed_callers(mutant.subject)[:_NEAREST]]
     whole = [file for file in _FILES if file.name not in _OTHERWISE]
