@@ -70,7 +70,7 @@ class PreparedCall:
         sent = [parameter.encode() for parameter in parameters]
         for attempt in itertools.count():
             result = self._connection.pgconn.exec_prepared(self._name, sent)
-            if result.error_field(pq.DiagnosticField.SQLSTATE) != b"PT503":
+            if result.error_field(pq.DiagnosticField.SQLSTATE) not in (b"PT429", b"PT503"):
                 return self._require_success(result)
             wait_busy(attempt)
         raise AssertionError
@@ -120,7 +120,7 @@ class HttpCall:
             answer = response.read()
             if response.status < 300:
                 return answer
-            if response.status != 503 or b'"busy"' not in answer:
+            if response.status not in (429, 503) or b'"busy"' not in answer:
                 raise RuntimeError(f"{method} {path} was answered {response.status}: {answer[:300]!r}")
             wait_busy(attempt)
         raise AssertionError

@@ -64,6 +64,9 @@ create or replace function billing.bench_nothing(
 returns integer language sql volatile set search_path = '' return 1;
 revoke all on function billing.bench_nothing(text, text, numeric, text) from public;
 grant execute on function billing.bench_nothing(text, text, numeric, text) to anon, authenticated;
+create table if not exists billing.bench_entries (like billing.credit_transactions);
+revoke all on table billing.bench_entries from public;
+grant select on table billing.bench_entries to authenticated;
 notify pgrst, 'reload schema';
 """
 
@@ -222,7 +225,7 @@ def make_tenants(connection: psycopg.Connection[Any], project: Project, count: i
 
 
 def add_floors(connection: psycopg.Connection[Any]) -> None:
-    """Make the floor's table, the bare ledger, and PostgREST's floor: an RPC that does nothing."""
+    """Make the floor's table, the bare ledger, and PostgREST's floors: a plain table and an idle RPC."""
     connection.execute(_FLOOR)
     connection.execute(_BARE_LEDGER)
     connection.execute(_NOTHING)
@@ -232,6 +235,7 @@ def clean_up(connection: psycopg.Connection[Any]) -> None:
     """Drop what only the benchmark needs; its organizations stay, as every organization does."""
     for name in ("bench_nothing", "bench_entry"):
         connection.execute(f"drop function if exists billing.{name}(text, text, numeric, text)")
+    connection.execute("drop table if exists billing.bench_entries")
     connection.execute("set client_min_messages = warning")
     connection.execute("drop schema if exists tallybase_bench cascade")
     connection.execute("notify pgrst, 'reload schema'")

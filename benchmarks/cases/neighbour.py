@@ -12,8 +12,8 @@ from ..results import Row, Target, at_most
 from ..tenants import make_tenants
 
 _CROWD = 128
-#: How many may wait for one organization: by default, and few beside PostgREST's pool of 20.
-_PLACES = (64, 4)
+#: How many may wait for one organization: by default, and fewer than PostgREST's pool of 20 connections.
+_PLACES = (64, 16)
 #: The crowd needs a while until its waits are as long as they get.
 _LONGER = 4
 
@@ -78,7 +78,7 @@ CASE = Case(
     f"Median latency of one agent of a quiet organization through PostgREST, alone and beside {_CROWD} "
     "connections that all spend in one other organization, with the setting `queue_places` (how many "
     "calls may wait for one organization's lock) at its default, which is more than PostgREST has "
-    "connections, and at 4. Those of the crowd who are told `busy` come again with the same key after the "
+    "connections, and at 16. Those of the crowd who are told `busy` come again with the same key after the "
     "SDK's waits: 50 to 100 ms, twice as long each further time, at most 2 s. All of them share the "
     "machine's processors with the server; what that alone costs shows beside a crowd whose calls do "
     "nothing and wait for nothing.",

@@ -237,7 +237,7 @@ alter table billing_private.settings enable row level security;
 revoke all on table billing_private.settings from public, anon, authenticated, service_role;
 comment on table billing_private.settings is
 'Facts about this installation: agent_tokens (on or off: whether a short-lived token may stand for an agent key; off), app_url (where people top up; part of insufficient_credits), environment (the <env> of agent keys), plan_change_mode (prorate_delta, full_restart or next_period),
-queue_places (how many calls may wait for the lock of one organization; 64).';
+queue_places (how many calls may wait for the lock of one organization, further ones being told busy at once; 64).';
 comment on column billing_private.settings.name is 'agent_tokens, app_url, environment, plan_change_mode or queue_places.';
 comment on column billing_private.settings.value is 'The setting, as text.';
 comment on column billing_private.settings.updated_at is 'When it was last changed.';

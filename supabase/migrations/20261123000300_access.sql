@@ -75,15 +75,18 @@ revoke all on function billing_private.caller_is_first_party() from public;
 -- `organization_id = any (array (select billing_private.my_organization_ids()))`, which is evaluated once a statement.
 create function billing_private.my_organization_ids(p_roles text[] default null)
 returns setof uuid
-language sql
+language plpgsql -- every reading asks this, and a function in SQL that pins its search_path is planned at every call
 stable
 security definer
 set search_path = ''
 as $$
+begin
+  return query
   select m.organization_id
   from billing.organization_members as m
   where m.user_id = (select billing_private.current_user_id())
-    and (p_roles is null or m.role = any(p_roles))
+    and (p_roles is null or m.role = any(p_roles));
+end
 $$;
 revoke all on function billing_private.my_organization_ids(text[]) from public;
 -- The service belongs to none; it reads past the policies, but functions that run with the caller's rights ask this too.
@@ -92,28 +95,35 @@ grant execute on function billing_private.my_organization_ids(text[]) to authent
 -- The departments to which the caller is bound.
 create function billing_private.my_department_ids()
 returns setof uuid
-language sql
+language plpgsql
 stable
 security definer
 set search_path = ''
 as $$
+begin
+  return query
   select m.department_id
   from billing.organization_members as m
   where m.user_id = (select billing_private.current_user_id())
-    and m.department_id is not null
+    and m.department_id is not null;
+end
 $$;
 revoke all on function billing_private.my_department_ids() from public;
 grant execute on function billing_private.my_department_ids() to authenticated;
 
 create function billing_private.user_has_role(p_user_id uuid, p_organization_id uuid, p_roles text[])
 returns boolean
-language sql
+language plpgsql
 stable
 set search_path = ''
-return exists (
-  select 1 from billing.organization_members as m
-  where m.user_id = p_user_id and m.organization_id = p_organization_id and m.role = any(p_roles)
-);
+as $$
+begin
+  return exists (
+    select 1 from billing.organization_members as m
+    where m.user_id = p_user_id and m.organization_id = p_organization_id and m.role = any(p_roles)
+  );
+end
+$$;
 revoke all on function billing_private.user_has_role(uuid, uuid, text[]) from public;
 
 -- Raises 403 not_authorized unless the caller is the service or a first-party person with one of the roles. The answer is the same for an

@@ -79,9 +79,10 @@ end
 $$;
 revoke all on function billing_private.organization_now(uuid) from public;
 
--- Waits for an organization's lock, in an orderly queue: each waiter first takes one of the organization's places. 503 busy (safe to retry:
--- nothing has been written) when the lock was not had within 2 s, or at once when all places are taken, so that the callers of one organization
--- cannot keep every pooled connection from the others. The setting `queue_places` (64) belongs below the pool's size.
+-- Waits for an organization's lock, in an orderly queue: each waiter first takes one of the organization's places. Raises busy (safe to retry:
+-- nothing has been written): 503 when the lock was not had within 2 s, 429 at once when all places are taken. With the setting `queue_places` (64)
+-- below the pool's size, the callers of one organization cannot keep every pooled connection from the others. Not 503 there, too: PostgREST takes
+-- any 503 for a lost database, drops its pool and loads its schema cache anew (docs/decisions/0019-a-full-queue-is-429.md).
 create function billing_private.wait_for_lock(p_ledger_number bigint)
 returns void
 language plpgsql
@@ -97,7 +98,7 @@ begin
   while not pg_catalog.pg_try_advisory_xact_lock(v_queue, (v_first + v_place) % v_places) loop
     v_place := v_place + 1;
     if v_place >= v_places then
-      perform billing_private.fail(503, 'busy', null, 'Try again with the same idempotency key.');
+      perform billing_private.fail(429, 'busy', null, 'Try again with the same idempotency key.');
     end if;
   end loop;
   perform pg_catalog.pg_advisory_xact_lock(p_ledger_number);

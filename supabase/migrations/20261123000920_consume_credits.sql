@@ -124,13 +124,14 @@ begin
   end if;
   if v_terms.limit_ids is not null then
     update billing_private.credit_limit_counters as l set used = l.used + v_amount, generation = v_sequence / 64
-    from unnest(v_terms.limit_ids) as s (limit_id)
-    cross join lateral (
-      select n.ctid from billing_private.credit_limit_counters as n
-      where n.organization_id = v_terms.organization_id and n.limit_id = s.limit_id and n.window_start <= v_at
-      order by n.window_start desc, n.generation desc limit 1
-    ) as f
-    where l.ctid = f.ctid;
+    where l.ctid = any(array(
+      select (
+        select n.ctid from billing_private.credit_limit_counters as n
+        where n.organization_id = v_terms.organization_id and n.limit_id = s.limit_id and n.window_start <= v_at
+        order by n.window_start desc, n.generation desc limit 1
+      )
+      from unnest(v_terms.limit_ids) as s (limit_id)
+    ));
   end if;
   if v_announced_at >= v_locked_at then
     perform billing_private.announce_ledger(v_terms.organization_id, v_sequence, null);

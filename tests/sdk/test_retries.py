@@ -111,6 +111,9 @@ def test_busy_and_rate_limits_have_their_own_errors_at_the_end(
     server.post("/consume_credits").respond(503, json=BUSY)
     with pytest.raises(Busy):
         client.consume("A", "b")
+    server.post("/consume_credits").respond(429, json=BUSY | {"code": "PT429"})
+    with pytest.raises(Busy):  # the queue for the organization's lock was full
+        client.consume("A", "b")
     server.post("/consume_credits").respond(429)
     with pytest.raises(RateLimited):
         client.consume("A", "b")

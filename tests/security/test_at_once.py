@@ -21,7 +21,7 @@ from tests.security.cast import Cast, make_cast, speak
 from tests.security.catalogue import Database
 from tests.tenancy.sessions import Waiting, two_sessions
 
-BUSY = ("PT503", "busy")
+QUEUE_IS_FULL = ("PT429", "busy")
 #: How long a call waits for an organization.
 LOCK_SECONDS = 2.0
 
@@ -227,7 +227,7 @@ def test_wait_for_lock_refuses_at_once_where_all_places_in_the_queue_are_taken(
         assert one.call(_filled(cast, _LOCK, of=cast.ids["bare"])) is None
         assert one.call(_filled(cast, places)) is None
         began = time.monotonic()
-        assert two.call(_filled(cast, CHANGES["wait_for_lock"])) == BUSY
+        assert two.call(_filled(cast, CHANGES["wait_for_lock"])) == QUEUE_IS_FULL
         assert time.monotonic() - began < LOCK_SECONDS
 
 
