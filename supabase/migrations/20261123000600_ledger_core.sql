@@ -164,6 +164,7 @@ revoke all on function billing_private.ledger_tail(uuid) from public;
 -- The burn-down order, defined here and nowhere else: priority ascending, grants scoped to the caller before unscoped ones, the earliest
 -- expected end first (expiry, or the end of a plan's period) and never last, the cheapest basis first (promotional before paid), then effective_at and id. Spends and holds take from it.
 -- The index credit_grants_burn_down has the same order, so that the first of 100,000 grants is one index step away.
+-- Callers that stop at the first rows forbid sorts: the planner thinks that they read all, and would sort 100,000 for the sake of one.
 create function billing_private.burn_down(p_organization_id uuid, p_department_id uuid, p_agent_type text)
 returns setof billing_private.credit_grant_lots
 language sql

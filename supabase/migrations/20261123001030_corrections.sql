@@ -315,6 +315,8 @@ returns billing.credit_receipt
 language plpgsql
 security definer
 set search_path = ''
+set enable_sort = off -- burn_down() is read as far as its first rows
+set enable_incremental_sort = off
 as $$
 declare
   v_tail billing.credit_transactions;

@@ -122,6 +122,8 @@ returns billing_private.claim
 language plpgsql
 stable
 set search_path = ''
+set enable_sort = off -- burn_down() is read as far as its first rows
+set enable_incremental_sort = off
 as $$
 declare
   v_claim billing_private.claim := ('{}', '{}');

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from benchmarks.grants import write_grants
 from tests.conftest import Organization, StackUnderTest
 
 from .api import LedgerApi, in_parallel
@@ -222,14 +223,33 @@ def test_former_versions_of_a_counter_are_not_looked_at(
         f" organization_id => '{story.organization_id}')"
     )
 
-    def pages_of_a_spend() -> int:
-        rows = database.execute(f"explain (analyze, buffers, format json) {spend}".encode()).fetchall()
-        (plan,) = rows[0]["QUERY PLAN"]
-        return int(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"])
-
     with database.transaction(force_rollback=True):
         database.execute("set local role service_role")
         database.execute(f"{spend} from generate_series(1, 100)".encode())
-        first = pages_of_a_spend()
+        first = _pages(database, spend)
         database.execute(f"{spend} from generate_series(1, 4000)".encode())
-        assert pages_of_a_spend() - first < 20
+        assert _pages(database, spend) - first < 20
+
+
+def _pages(database: psycopg.Connection[dict[str, Any]], call: str) -> int:
+    """How many pages a call reads, whether or not they are in memory."""
+    rows = database.execute(f"explain (analyze, buffers, format json) {call}".encode()).fetchall()
+    (plan,) = rows[0]["QUERY PLAN"]
+    return int(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"])
+
+
+@pytest.mark.serial
+def test_the_next_of_many_grants_is_looked_up_and_the_others_left_alone(
+    new_organization: Callable[..., Organization], database: psycopg.Connection[dict[str, Any]]
+) -> None:
+    """Ten thousand grants, each used up by one spend: in pages read, not in time."""
+    organization_id = str(new_organization().organization_id)
+    whose = f"organization_id => '{organization_id}'"
+    spend = f"select billing.consume_credits('TestAgent', 'test', amount => 1, {whose})"
+    hold = f"select billing.hold_credits('TestAgent', 'test', amount => 1, {whose})"
+    with database.transaction(force_rollback=True):
+        write_grants(database, organization_id, 10_000, 1)
+        database.execute("analyze billing_private.credit_grant_lots")
+        for call in (spend, hold):
+            database.execute(f"{call} from generate_series(1, 5)".encode())
+            assert _pages(database, call) < 250
