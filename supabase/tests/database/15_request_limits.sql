@@ -2,7 +2,7 @@
 
 begin;
 do $$ begin perform tests.take_ledger(); end $$;
-select tests.story(33);
+select tests.story(39);
 select tests.cast();
 create temporary table keys (name text primary key, key text);
 grant select, insert on keys to public;
@@ -83,6 +83,23 @@ select lives_ok($$select billing.set_request_limit('redeem_promotion_code', 1, '
 select tests.as_user('Bella');
 select is((billing.redeem_promotion_code('FIRST', tests.id('Acme'))).replayed, false, 'Bella redeems a code');
 select ok(tests.retry_after($$select billing.redeem_promotion_code('SECOND', tests.id('Acme'))$$) > 0, 'and waits for the next');
+select tests.as_service();
+select lives_ok($$select billing.set_request_limit('invite_member', 100, '1 hour'), billing.set_request_limit('accept_invitation', 1, '1 hour')$$,
+  'an invitation accepted an hour');
+create temporary table tokens (organization text primary key, token text);
+grant all on tokens to public;
+select tests.as_user('Adam');
+insert into tokens select 'Acme', i.token from billing.invite_member(tests.id('Acme'), 'sam@story.test', 'member') as i;
+select tests.as_user('Otto');
+insert into tokens select 'Globex', i.token from billing.invite_member(tests.id('Globex'), 'sam@story.test', 'member') as i;
+select tests.as_user('Sam');
+select lives_ok($$select billing.accept_invitation(token) from tokens where organization = 'Acme'$$, 'Sam joins Acme');
+select ok(tests.retry_after($$select billing.accept_invitation(token) from tokens where organization = 'Globex'$$) > 0, 'and waits before he joins Globex');
+select tests.as_service();
+select lives_ok($$select billing.set_request_limit('create_agent_key', 1, '1 hour')$$, 'a key an hour');
+select tests.as_user('Adam');
+select lives_ok($$select billing.create_agent_key(tests.id('Acme'), 'first')$$, 'Adam makes one');
+select ok(tests.retry_after($$select billing.create_agent_key(tests.id('Acme'), 'second')$$) > 0, 'and waits for the next');
 
 -- Spending ------------------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ grant all on made to public;
 create function pg_temp.made(p_name text) returns uuid language sql as $$ select m.id from made as m where m.name = p_name $$;
 grant execute on function pg_temp.made(text) to public;
 
-select tests.story(188);
+select tests.story(209);
 select tests.cast();
 select tests.grant('Acme', 5000, 'start');
 select tests.grant('Globex', 5000, 'start');
@@ -49,6 +49,19 @@ select is(pg_temp.refused($$select billing.hold_credits('Anything', 'do', amount
   'its key is for one amount');
 select is(pg_temp.refused($$select billing.extend_hold(pg_temp.made('hold'), expires_in => '-1 second')$$), 'invalid_argument expires_in', 'an extension lasts, too');
 select is(pg_temp.refused($$select billing.extend_hold(pg_temp.made('hold'), metered => 6)$$), 'invalid_amount metered', 'and no more is metered than is held');
+select is(pg_temp.refused($$select billing.capture_hold(pg_temp.made('hold'), 1, idempotency_key => '')$$), 'invalid_argument idempotency_key', 'a capture has a key or none');
+select is(pg_temp.refused($$select billing.capture_hold(pg_temp.made('hold'), 1, '{"call": 1}')$$), 'invalid_argument amount', 'and an amount or quantities');
+insert into made select 'taken', (billing.hold_credits('Anything', 'do', amount => 5, organization_id => tests.id('Acme'))).hold_id;
+select is(pg_temp.refused($$select billing.capture_hold(pg_temp.made('taken'), 1, idempotency_key => 'take')$$), '', 'one hold is captured');
+select is(pg_temp.refused($$select billing.capture_hold(pg_temp.made('hold'), 1, idempotency_key => 'take')$$), 'idempotency_conflict', 'which is no capture of another');
+select tests.reset();
+create temporary table policies as select over_capture_policy from billing.organizations where organization_id = tests.id('Acme');
+update billing.organizations set over_capture_policy = 'allow_debt' where organization_id = tests.id('Acme');
+select billing.set_credit_limit('run', 'over', 6, 'lifetime', organization_id => tests.id('Acme'));
+insert into made select 'over', (billing.hold_credits('Anything', 'do', amount => 5, organization_id => tests.id('Acme'), run_id => 'over')).hold_id;
+select is(pg_temp.refused($$select billing.capture_hold(pg_temp.made('over'), 8)$$), 'limit_exceeded', 'who may owe stays within limits all the same');
+update billing.organizations set over_capture_policy = p.over_capture_policy from policies as p where organization_id = tests.id('Acme');
+select tests.as_service();
 select tests.as_user('Max');
 select is(pg_temp.refused($$select billing.release_hold(pg_temp.made('hold'))$$), 'not_found hold', 'the hold of another is not there for Max');
 select is(pg_temp.refused($$select billing.consume_credits('Painter', 'paint', department_id => tests.id('Research'))$$), 'not_authorized', 'nor is a department of elsewhere');
@@ -112,6 +125,12 @@ select is(pg_temp.refused($$select billing.void_grant(g.id, '') from billing.cre
 select is(pg_temp.refused($$select billing.grant_credits(tests.id('Globex'), 60000000000000, 'promotion', 'later', effective_at => now() + interval '1 day')$$), '', 'much may come later');
 select is(pg_temp.refused($$select billing.grant_credits(tests.id('Globex'), 60000000000000, 'promotion', 'latest', effective_at => now() + interval '2 days')$$),
   'invalid_amount amount', 'but no more than a balance holds');
+select is(pg_temp.refused($$select billing.adjust_credits(tests.id('Acme'), 0, 'x', 'adjust')$$), 'invalid_amount delta', 'a correction is not 0');
+select is(pg_temp.refused($$select billing.adjust_credits(tests.id('Acme'), -0.0000001, 'x', 'adjust')$$), 'invalid_amount delta', 'and in millionths');
+select is(pg_temp.refused($$select billing.adjust_credits(tests.id('Acme'), 5, 'x', '')$$), 'invalid_argument idempotency_key', 'with a key');
+insert into made select 'clocked', (billing.create_organization('Clocked', tests.id('Otto'))).organization_id;
+select is(pg_temp.refused($$select billing.grant_credits(pg_temp.made('clocked'), 60000000000000, 'promotion')$$), '', 'much may be there');
+select is(pg_temp.refused($$select billing.adjust_credits(pg_temp.made('clocked'), 60000000000000, 'x', 'k')$$), 'invalid_amount delta', 'and is not corrected to more than a balance holds');
 select is(pg_temp.refused($$select billing.create_promotion_code('STORY', 5, 10, now() + interval '1 day')$$), '', 'a code');
 select is(pg_temp.refused($$select billing.create_promotion_code('STORY', 6, 10, now() + interval '1 day')$$), 'conflict code', 'has one set of terms');
 select is(pg_temp.refused($$select billing.erase_user(gen_random_uuid())$$), 'not_found user', 'and so is a person who is erased');
@@ -212,6 +231,7 @@ grant all on keys to public;
 select is(pg_temp.refused($$select billing.rotate_agent_key(k.key_id, '91 days') from keys as k$$), 'invalid_argument overlap', 'two keys are good for 90 days at most');
 select is(pg_temp.refused($$select billing.rotate_agent_key(k.key_id, '1 day', '') from keys as k$$), 'invalid_argument reason', 'with a reason or without');
 select is(pg_temp.refused($$select billing.revoke_agent_key(k.key_id, '') from keys as k$$), 'invalid_argument reason', 'as a key is revoked');
+select is(pg_temp.refused($$select billing.create_agent_key(tests.id('Acme'), 'x', reason => '')$$), 'invalid_argument reason', 'or made');
 select tests.as_service();
 select is(pg_temp.refused($$select billing.revoke_agent_key('nokey')$$), 'not_found agent_key', 'the service hears that there is none');
 select is(pg_temp.refused($$select billing.revoke_invitation(gen_random_uuid())$$), 'not_found invitation', 'and of no invitation');
@@ -238,6 +258,15 @@ select is(pg_temp.sync(jsonb_build_array(jsonb_build_object('user_id', tests.id(
 select is(pg_temp.sync(jsonb_build_array(jsonb_build_object('user_id', tests.id('Sam'), 'role', 'owner'))::text), '', 'such a one is made');
 select tests.as_user('Sam');
 select is(pg_temp.refused($$select billing.invite_member('00000000-0000-4000-8000-00000000002a', 'a@story.test', 'member')$$), 'conflict mirrored', 'whose owner invites elsewhere');
+select tests.reset();
+update billing.organizations set is_mirrored = false where organization_id = '00000000-0000-4000-8000-00000000002a';
+select tests.as_user('Sam');
+create temporary table tokens as select i.token from billing.invite_member('00000000-0000-4000-8000-00000000002a', 'max@story.test', 'member') as i;
+grant select on tokens to public;
+select tests.reset();
+update billing.organizations set is_mirrored = true where organization_id = '00000000-0000-4000-8000-00000000002a';
+select tests.as_user('Max');
+select is(pg_temp.refused($$select billing.accept_invitation((select token from tokens))$$), 'conflict mirrored', 'and whose invitation of before lets nobody in');
 
 -- Subscriptions and Stripe ----------------------------------------------------------------------------------------
 
@@ -258,6 +287,11 @@ select tests.as_user('Bella');
 select is(pg_temp.refused($$select billing.start_free_subscription(tests.id('Acme'), plan_key => 'story_free', anchor => now())$$), 'not_authorized', 'which no person chooses');
 select tests.as_service();
 select is(pg_temp.refused($$select billing.record_customer(gen_random_uuid(), 'cus_x', null, 'x', false)$$), 'not_found organization', 'a customer is an organization''s');
+select is(pg_temp.refused($$select billing.cancel_free_subscription(tests.id('Acme'))$$), 'not_found subscription', 'what is cancelled is there');
+select tests.reset();
+update billing.organizations set test_clock = now() where organization_id = pg_temp.made('clocked');
+select is(pg_temp.refused($$select billing_private.claim_customer(pg_temp.made('clocked'), 'a@b.test', true)$$), 'conflict test_clock', 'who has a clock of their own pays nothing real');
+select tests.as_service();
 select is(pg_temp.refused($$select billing.open_customer(tests.id('Acme'), tests.id('Max'), null, false)$$), 'not_authorized', 'and opened by who manages its billing');
 select is(pg_temp.refused($$select billing.open_subscription(tests.id('Acme'), tests.id('Max'), 'cancel')$$), 'not_authorized', 'as its subscription is');
 select is(pg_temp.refused($$select billing.prepare_plan_change(tests.id('Acme'), tests.id('Max'), pg_temp.made('story_paid'), 'prorate_delta', false)$$), 'not_authorized', 'and changed');
@@ -296,6 +330,22 @@ select is(pg_temp.renew('2020-01-01'), 'invalid_argument period_end', 'after it 
 select is(pg_temp.renew(now() + interval '1 month', ''), 'invalid_argument reference', 'has a reference');
 select is(pg_temp.renew(now() + interval '1 month', 'period', -1), 'invalid_amount unit_cost', 'a cost of at least 0');
 select is(pg_temp.renew(now() + interval '1 month', p_subscription => 'sub_none'), 'not_found subscription', 'and a subscription that is there');
+create function pg_temp.more(
+  p_to timestamptz, p_amount numeric default 9, p_reference text default 'more', p_unit_cost numeric default 0, p_subscription text default 'sub_story'
+)
+returns text language sql as $$
+  select pg_temp.refused(format(
+    'select billing_private.add_plan_credits(%L, %L, %L, %L, %L, %L, p_unit_cost => %L)', tests.id('Acme'),
+    coalesce((select s.id from billing.subscriptions as s where s.stripe_subscription_id = p_subscription), gen_random_uuid()), now(), p_to,
+    p_amount, p_reference, p_unit_cost))
+$$;
+select is(pg_temp.more('infinity'), 'invalid_argument period_end', 'what a change of plan adds is of a period that ends');
+select is(pg_temp.more(now() + interval '1 month', -1), 'invalid_amount amount', 'is above 0');
+select is(pg_temp.more(now() + interval '1 month', p_reference => ''), 'invalid_argument reference', 'has a reference');
+select is(pg_temp.more(now() + interval '1 month', p_unit_cost => -1), 'invalid_amount unit_cost', 'a cost of at least 0');
+select is(pg_temp.more(now() + interval '1 month', p_subscription => 'sub_none'), 'not_found subscription', 'and a subscription that is there, too');
+select is(pg_temp.more(now() + interval '1 month'), '', 'one of 9 more');
+select is(pg_temp.more(now() + interval '1 month', 8), 'idempotency_conflict', 'is none of 8 under its reference');
 
 select tests.as_user('Bella');
 select is(pg_temp.refused($$select billing.set_auto_topup(tests.id('Acme'), true, -1, 100, consent => 'yes')$$), 'invalid_amount threshold', 'a threshold is at least 0');
