@@ -19,10 +19,12 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import errors, pq
 
+from tallybase import RetryPolicy
+
 _SUCCESSES = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 
-#: Bounds in seconds of the first wait after `busy`, which doubles each further time, and of any; the SDK's.
-_FIRST_WAIT, _LONGEST_WAIT = 0.1, 2.0
+#: Callers who are told `busy` wait as the SDK does.
+_WAITS = RetryPolicy()
 
 
 class Session:
@@ -68,11 +70,11 @@ class PreparedCall:
             psycopg.Error: it was refused.
         """
         sent = [parameter.encode() for parameter in parameters]
-        for attempt in itertools.count():
+        for attempt in itertools.count(1):
             result = self._connection.pgconn.exec_prepared(self._name, sent)
             if result.error_field(pq.DiagnosticField.SQLSTATE) not in (b"PT429", b"PT503"):
                 return self._require_success(result)
-            wait_busy(attempt)
+            time.sleep(_WAITS.delay(attempt, random.random()))
         raise AssertionError
 
     def value(self, *parameters: str) -> str:
@@ -114,7 +116,7 @@ class HttpCall:
             RuntimeError: the answer is no success.
         """
         content = None if body is None else json.dumps(body).encode()
-        for attempt in itertools.count():
+        for attempt in itertools.count(1):
             self._connection.request(method, self._path + path, content, self._headers)
             response = self._connection.getresponse()
             answer = response.read()
@@ -122,15 +124,5 @@ class HttpCall:
                 return answer
             if response.status not in (429, 503) or b'"busy"' not in answer:
                 raise RuntimeError(f"{method} {path} was answered {response.status}: {answer[:300]!r}")
-            wait_busy(attempt)
+            time.sleep(_WAITS.delay(attempt, random.random()))
         raise AssertionError
-
-
-def wait_busy(attempt: int) -> None:
-    """Wait as long as the SDK does before it asks a busy organization again.
-
-    Args:
-        attempt: how often it was told so before.
-    """
-    bound = min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)
-    time.sleep(random.uniform(bound / 2, bound))

@@ -1,10 +1,9 @@
 """Tries every mutant on an instance of its own and writes the table: `python -m tests.security.mutation`.
 
-It takes hours, for a mutant that only a story notices takes up to a minute; run it before a release. What was
-tried is kept in .stack/mutants, so that a run that was interrupted goes on, and several runs, each with a
-`--share` of its own, go side by side; the last to end writes the whole table. A guard may survive because
-another wall stands behind it (a right, a domain, a constraint, a second lock): survivors.toml says so for
-each; one that it does not name is a failure.
+It takes about an hour of one processor; run it before a release. What was tried is kept in .stack/mutants, so
+that a run that was interrupted goes on, and several runs, each with a `--share` of its own, go side by side;
+the last to end writes the whole table. A guard may survive because another wall stands behind it (a right, a
+domain, a constraint, a second lock): survivors.toml says so for each; one that it does not name is a failure.
 """
 
 from __future__ import annotations
