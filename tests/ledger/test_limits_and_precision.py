@@ -232,10 +232,14 @@ def test_former_versions_of_a_counter_are_not_looked_at(
 
 
 def _pages(database: psycopg.Connection[dict[str, Any]], call: str) -> int:
-    """How many pages a call reads, whether or not they are in memory."""
-    rows = database.execute(f"explain (analyze, buffers, format json) {call}".encode()).fetchall()
-    (plan,) = rows[0]["QUERY PLAN"]
-    return int(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"])
+    """How many pages a call reads, whether or not they are in memory.
+
+    The least of five calls: whenever autovacuum gives a table new statistics, the next call plans
+    its statements anew, and reads hundreds of pages of the catalogue for it.
+    """
+    explained = f"explain (analyze, buffers, format json) {call}".encode()
+    plans = [database.execute(explained).fetchall()[0]["QUERY PLAN"][0]["Plan"] for _ in range(5)]
+    return min(int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]) for plan in plans)
 
 
 @pytest.mark.serial
@@ -252,4 +256,4 @@ def test_the_next_of_many_grants_is_looked_up_and_the_others_left_alone(
         database.execute("analyze billing_private.credit_grant_lots")
         for call in (spend, hold):
             database.execute(f"{call} from generate_series(1, 5)".encode())
-            assert _pages(database, call) < 250
+            assert _pages(database, call) < 150
