@@ -347,3 +347,23 @@ def test_a_lock_that_is_not_had_within_two_seconds_is_busy_and_the_same_call_suc
     assert BUSY_SECONDS[0] <= waited <= BUSY_SECONDS[1]
     assert story.entries() == before
     calls[call]().accepted()
+
+
+def test_who_finds_the_queue_full_is_busy_at_once_and_the_same_call_succeeds_later(
+    story: Story, database: psycopg.Connection[dict[str, object]]
+) -> None:
+    """429, not 503: at that PostgREST would drop its pool (decision 0019)."""
+    story.grant(10)
+    places = """
+        select pg_advisory_xact_lock(o.ledger_number),
+          pg_advisory_xact_lock((o.ledger_number %% 2147483647)::integer, p.place)
+        from billing.organizations as o,
+          generate_series(0, billing_private.setting('queue_places', '64')::integer - 1) as p (place)
+        where o.organization_id = %s
+    """
+    before = story.entries()
+    with database.transaction():
+        database.execute(places, (story.organization_id,))
+        assert _spend(story, 1, idempotency_key="patient").refused(429, "busy") == {}
+    assert story.entries() == before
+    assert not _spend(story, 1, idempotency_key="patient").accepted()["replayed"]
