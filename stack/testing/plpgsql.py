@@ -107,11 +107,12 @@ def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     raise RuntimeError(f"PostgreSQL 15 ended at its start:\n{log.read_text()}")
 
 
-def check(home: Path) -> list[str]:
-    """Apply bootstrap and migrations to a PostgreSQL 15 and return what plpgsql_check finds there.
+def findings(home: Path, further: str = "") -> list[Finding]:
+    """Apply bootstrap and migrations to a PostgreSQL 15 and return what plpgsql_check finds, waived or not.
 
     Args:
         home: the server's folder.
+        further: statements to run after the migrations.
     """
     with _server(home) as url:
         with psycopg.connect(url) as connection:
@@ -121,16 +122,16 @@ def check(home: Path) -> list[str]:
         with psycopg.connect(owner, autocommit=True) as connection:
             for file in sorted((REPOSITORY / "supabase" / "migrations").glob("*.sql")):
                 connection.execute(file.read_bytes())
+            connection.execute(further.encode())
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("create extension plpgsql_check with schema extensions")
             # Immutable, a refusal of constants would be raised when the check plans it, and end it.
             connection.execute("alter function billing_private.fail(integer, text, jsonb, text) volatile")
             rows = connection.execute(_CHECK).fetchall()
-    findings = [
+    return [
         Finding(_QUOTED.sub("", text), function.partition("(")[0], f"{level} in line {line}: {text}")
         for function, level, line, text in rows
     ]
-    return problems("plpgsql", findings)
 
 
 def main() -> int:
@@ -143,7 +144,7 @@ def main() -> int:
     if not home:
         print("NOT RUN: no PostgreSQL 15 with plpgsql_check here (see stack/testing/plpgsql.py)")
         return 0
-    found = check(home)
+    found = problems("plpgsql", findings(home))
     print("\n".join(found) or "no problems, on PostgreSQL 15")
     return 1 if found else 0
 

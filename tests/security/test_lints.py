@@ -10,6 +10,7 @@ import pytest
 
 from stack.postgres import SUPERUSER
 from stack.settings import StackSettings
+from stack.testing import plpgsql
 from stack.testing.lints import Finding, advisors, pgrls, problems, sqlfluff, squawk, waivers
 from tests.security.acl import VARIANTS, fresh_database
 
@@ -26,6 +27,23 @@ create view billing.shows_all as select * from billing.organizations;
 grant select on billing.shows_all to authenticated;
 create function billing.open_door() returns integer language sql security definer as 'select 1';
 grant execute on function billing.open_door() to anon;
+"""
+
+#: Both are accepted when they are made, and fail when they are called.
+FLAWED_BODIES = """
+create function billing_private.misspells() returns uuid language plpgsql set search_path = '' as $$
+begin
+  return (select o.organisation_id from billing.organizations as o limit 1);
+end
+$$;
+create function billing_private.returns_nothing(p_yes boolean) returns integer
+language plpgsql set search_path = '' as $$
+begin
+  if p_yes then
+    return 1;
+  end if;
+end
+$$;
 """
 
 
@@ -66,6 +84,17 @@ def test_pgrls_finds_planted_flaws(flawed_database: str) -> None:
         ("SEC042", "billing.open_door"),
         ("VIEW001", "billing.shows_all"),
     } <= rules
+
+
+def test_plpgsql_check_finds_planted_flaws() -> None:
+    home = plpgsql.server_home()
+    if home is None:
+        pytest.skip("no PostgreSQL 15 with plpgsql_check here (see stack/testing/plpgsql.py)")
+    found = _found("plpgsql", plpgsql.findings(home, FLAWED_BODIES))
+    assert found == {
+        ("column o.organisation_id does not exist", "billing_private.misspells"),
+        ("control reached end of function without RETURN", "billing_private.returns_nothing"),
+    }
 
 
 def test_squawk_and_sqlfluff_find_planted_flaws(tmp_path: Path) -> None:
