@@ -215,13 +215,7 @@ begin
     end if;
     v_debt := v_debt + v_left;
     v_tail := billing_private.write_back_head(v_tail);
-    update billing_private.credit_grant_lots as g
-    set
-      remaining = g.remaining + a.amount,
-      is_open = g.remaining + a.amount > 0,
-      closed_reason = case when g.remaining + a.amount = 0 then 'spent' end
-    from unnest(v_grant_ids, v_grant_amounts) as a (grant_id, amount)
-    where g.organization_id = p_spender.organization_id and g.id = a.grant_id and g.id is distinct from v_head_grant_id;
+    perform billing_private.take_from_grants(p_spender.organization_id, v_grant_ids, v_grant_amounts, v_head_grant_id);
     v_turn_at := billing_private.next_turn_at(p_spender.organization_id);
     v_has_scoped_grants := exists (
       select 1 from billing_private.credit_grant_lots as g

@@ -383,23 +383,28 @@ $$;
 revoke all on function billing_private.adjust_credits(uuid, numeric, text, text) from public;
 grant execute on function billing_private.adjust_credits(uuid, numeric, text, text) to authenticated, service_role;
 
--- Takes (negative amounts) from grants' own rows, closing those that are empty. Under the lock, after settle().
-create function billing_private.take_from_grants(p_organization_id uuid, p_grant_ids uuid[], p_amounts numeric[])
+-- Takes (negative amounts) from grants' own rows, closing those that are empty; the head's figure is the tail's, and its row is left alone. Row by
+-- row, by primary key: where most organizations have few grants, the planner would join with all of them. Under the lock, after settle().
+create function billing_private.take_from_grants(
+  p_organization_id uuid, p_grant_ids uuid[], p_amounts numeric[], p_head_grant_id uuid default null
+)
 returns void
 language plpgsql
 set search_path = ''
 as $$
 begin
-  update billing_private.credit_grant_lots as g
-  set
-    remaining = g.remaining + a.amount,
-    is_open = g.remaining + a.amount > 0,
-    closed_reason = case when g.remaining + a.amount = 0 then 'spent' end
-  from unnest(p_grant_ids, p_amounts) as a (grant_id, amount)
-  where g.organization_id = p_organization_id and g.id = a.grant_id;
+  for v_place in 1 .. coalesce(cardinality(p_grant_ids), 0) loop
+    continue when p_grant_ids[v_place] = p_head_grant_id;
+    update billing_private.credit_grant_lots as g
+    set
+      remaining = g.remaining + p_amounts[v_place],
+      is_open = g.remaining + p_amounts[v_place] > 0,
+      closed_reason = case when g.remaining + p_amounts[v_place] = 0 then 'spent' end
+    where g.organization_id = p_organization_id and g.id = p_grant_ids[v_place];
+  end loop;
 end
 $$;
-revoke all on function billing_private.take_from_grants(uuid, uuid[], numeric[]) from public;
+revoke all on function billing_private.take_from_grants(uuid, uuid[], numeric[], uuid) from public;
 
 create function billing.adjust_credits(organization_id uuid, delta numeric, reason text, idempotency_key text)
 returns billing.credit_receipt

@@ -164,10 +164,11 @@ begin
       p_spender.organization_id, p_amount, v_available, p_tail.balance_after, p_tail.held_after);
     perform billing_private.fail(v_outcome.status, v_outcome.slug, v_outcome.details);
   end if;
-  update billing_private.credit_grant_lots as g
-  set held = g.held + a.amount
-  from unnest(v_claim.grant_ids, v_claim.amounts) as a (grant_id, amount)
-  where g.organization_id = p_spender.organization_id and g.id = a.grant_id;
+  for v_place in 1 .. cardinality(v_claim.grant_ids) loop -- by primary key, whatever the planner thinks of organizations with many grants
+    update billing_private.credit_grant_lots as g
+    set held = g.held + v_claim.amounts[v_place]
+    where g.organization_id = p_spender.organization_id and g.id = v_claim.grant_ids[v_place];
+  end loop;
   return v_claim;
 end
 $$;

@@ -243,17 +243,30 @@ def _pages(database: psycopg.Connection[dict[str, Any]], call: str) -> int:
 
 
 @pytest.mark.serial
+@pytest.mark.parametrize("others", [0, 2_000])
+@pytest.mark.parametrize("call", ["consume_credits", "hold_credits"])
 def test_the_next_of_many_grants_is_looked_up_and_the_others_left_alone(
-    new_organization: Callable[..., Organization], database: psycopg.Connection[dict[str, Any]]
+    new_organization: Callable[..., Organization],
+    database: psycopg.Connection[dict[str, Any]],
+    call: str,
+    others: int,
 ) -> None:
-    """Ten thousand grants, each used up by one spend: in pages read, not in time."""
+    """Ten thousand grants, of which each spend uses up two: in pages read, not in time.
+
+    Beside many organizations with one grant each, the planner takes this one for such another, and
+    thinks that all its grants are as few as those that are looked for.
+    """
     organization_id = str(new_organization().organization_id)
-    whose = f"organization_id => '{organization_id}'"
-    spend = f"select billing.consume_credits('TestAgent', 'test', amount => 1, {whose})"
-    hold = f"select billing.hold_credits('TestAgent', 'test', amount => 1, {whose})"
+    spend = f"select billing.{call}('TestAgent', 'test', amount => 2, organization_id => '{organization_id}')"
     with database.transaction(force_rollback=True):
+        database.execute(
+            "with others as ("
+            " insert into billing.organizations (name) select 'Other' from generate_series(1, %s)"
+            " returning organization_id)"
+            " select billing.grant_credits(o.organization_id, 1, 'promotion', 'one') from others as o",
+            (others,),
+        )
         write_grants(database, organization_id, 10_000, 1)
         database.execute("analyze billing_private.credit_grant_lots")
-        for call in (spend, hold):
-            database.execute(f"{call} from generate_series(1, 5)".encode())
-            assert _pages(database, call) < 150
+        database.execute(f"{spend} from generate_series(1, 5)".encode())
+        assert _pages(database, spend) < 250
