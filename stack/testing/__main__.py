@@ -65,7 +65,9 @@ def static_jobs() -> Iterable[Job]:
     yield Job("ruff", [str(tools / "ruff"), "check", *rooms])
     yield Job("mypy", [str(tools / "mypy"), *rooms])
     yield Job("SQL linters", [sys.executable, "-m", "stack.testing.lints", "files"])
+    # On a server of their own, of PostgreSQL 15.
     yield Job("plpgsql_check", [sys.executable, "-m", "stack.testing.plpgsql"], show=True)
+    yield Job("pgTAP, PostgreSQL 15", [sys.executable, "-m", "stack.testing.postgres15"], show=True)
     if (REPOSITORY / "frontend" / "package.json").exists():
         yield Job("front end", [str(tools / "npm"), "run", "check", "--silent"], REPOSITORY / "frontend")
 

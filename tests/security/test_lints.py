@@ -10,7 +10,7 @@ import pytest
 
 from stack.postgres import SUPERUSER
 from stack.settings import StackSettings
-from stack.testing import plpgsql
+from stack.testing import plpgsql, postgres15
 from stack.testing.lints import Finding, advisors, pgrls, problems, sqlfluff, squawk, waivers
 from tests.security.acl import VARIANTS, fresh_database
 
@@ -87,9 +87,9 @@ def test_pgrls_finds_planted_flaws(flawed_database: str) -> None:
 
 
 def test_plpgsql_check_finds_planted_flaws() -> None:
-    home = plpgsql.server_home()
+    home = postgres15.home(plpgsql.EXTENSION)
     if home is None:
-        pytest.skip("no PostgreSQL 15 with plpgsql_check here (see stack/testing/plpgsql.py)")
+        pytest.skip(postgres15.NOT_HERE.format(plpgsql.EXTENSION))
     found = _found("plpgsql", plpgsql.findings(home, FLAWED_BODIES))
     assert found == {
         ("column o.organisation_id does not exist", "billing_private.misspells"),
