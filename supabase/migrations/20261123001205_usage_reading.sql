@@ -23,7 +23,10 @@ begin
   ) then
     return 0;
   end if;
-  select coalesce(max(t.sequence), 0) into v_high from billing.credit_transactions as t where t.organization_id = p_organization_id;
+  -- Not max(): without statistics, as in a young partition, the planner may read every entry for it.
+  select t.sequence into v_high from billing.credit_transactions as t
+  where t.organization_id = p_organization_id
+  order by t.sequence desc limit 1;
   while v_low < v_high loop
     v_middle := (v_low + v_high + 1) / 2;
     select t.created_at into v_created_at from billing.credit_transactions as t

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from stack.backup import BackupError, dump, restore
 from stack.postgres import SUPERUSER
 from stack.settings import StackSettings
+from stack.testing import postgres15
 from tests.security.acl import VARIANTS, fresh_database
 from tests.security.cast import make_cast, speak
 from tests.security.catalogue import Database
@@ -41,7 +42,7 @@ def _as_superuser(settings: StackSettings, url: str) -> str:
 
 
 def test_a_restored_project_has_the_same_rows_and_goes_on_spending(tmp_path: Path) -> None:
-    settings, file = StackSettings.load(), tmp_path / "backup.sql"
+    settings, file = StackSettings.load(), tmp_path / "today's backup.sql"
     with fresh_database(settings, VARIANTS[0]) as old, fresh_database(settings, VARIANTS[1]) as new:
         with psycopg.connect(old, autocommit=True, row_factory=dict_row) as source:
             source.execute(_PACK)
@@ -62,6 +63,26 @@ def test_a_restored_project_has_the_same_rows_and_goes_on_spending(tmp_path: Pat
             assert row["balance"] == acme - 1
         with pytest.raises(BackupError, match="already"):
             restore(_as_superuser(settings, new), file)
+
+
+def test_a_backup_is_restored_on_postgresql_15(tmp_path: Path) -> None:
+    """Rows are read as text, and servers print them alike; balances and verify_ledger() are 15's own."""
+    home, file = postgres15.home("plpgsql"), tmp_path / "backup.sql"
+    if home is None:
+        pytest.skip(postgres15.NOT_HERE.format("PL/pgSQL"))
+    with fresh_database(StackSettings.load(), VARIANTS[0]) as old, postgres15.server(home) as superuser:
+        with psycopg.connect(old, autocommit=True, row_factory=dict_row) as source:
+            cast = make_cast(source, furnished=True)
+            before, balances = _digests(source), source.execute(_BALANCES).fetchall()
+        dump(old, file)
+        new = postgres15.migrate(superuser)
+        assert restore(superuser, file) == 2
+        with psycopg.connect(new, row_factory=dict_row) as restored:
+            assert _digests(restored) == before
+            assert restored.execute(_BALANCES).fetchall() == balances
+            speak(restored, cast, "agent")
+            spend = "select (billing.consume_credits(%s, 'do', amount => 1)).replayed as replayed"
+            assert restored.execute(spend, (cast.ids["agent_type"],)).fetchone() == {"replayed": False}
 
 
 def test_a_backup_that_was_tampered_with_is_not_restored(tmp_path: Path) -> None:
