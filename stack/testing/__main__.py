@@ -93,13 +93,11 @@ def _test_jobs() -> list[Job]:
     return [
         pgtap,
         Job("SQL linters, database", [sys.executable, "-m", "stack.testing.lints", "database"]),
-        # While the catalogue is small: each synchronization looks at all that other tests have put on sale.
-        _pytest("pytest, money one by one", ["-m", "serial", "tests/money"]),
         _pytest("pytest, side by side", together),
         # Playwright keeps an event loop: no asynchronous test and no second Playwright runs beside it.
         _pytest("pytest, the page", ["-n", _BROWSERS, "-m", "not serial", "tests/browser"]),
         _pytest("pytest, other pages", ["-m", "browser and not serial", "--ignore", "tests/browser"]),
-        _pytest("pytest, one by one", ["-m", "serial", "--ignore", "tests/money"]),
+        _pytest("pytest, one by one", ["-m", "serial"]),
     ]
 
 

@@ -70,6 +70,7 @@ declare
   v_before billing.credit_limits;
   v_limit billing.credit_limits;
   v_start timestamptz;
+  v_counted_from timestamptz;
 begin
   p_subject_type := case p_subject_type when 'agent' then 'agent_type' when 'key' then 'agent_key' else p_subject_type end; -- the short names
   if p_subject_type is null or p_subject_type not in ('organization', 'department', 'member', 'agent_type', 'agent_key', 'run') then
@@ -105,9 +106,15 @@ begin
     and l.subject_id = p_subject_id and l.limit_window = p_window;
   select billing_private.window_start(p_window, p_timezone, billing_private.ledger_now(o.test_clock)) into v_start
   from billing.organizations as o where o.organization_id = v_organization_id;
+  -- What an extension adds, or a capture, counts where the hold was taken: the limit counts from the first window with a hold that is open still.
+  select least(v_start, min(billing_private.window_start(p_window, p_timezone, h.created_at))) into v_counted_from
+  from billing.credit_holds as h
+  where h.organization_id = v_organization_id and h.status = 'open' and billing_private.is_subject(
+    p_subject_type, p_subject_id, h.organization_id, h.department_id, h.user_id, h.agent_type, h.agent_key_id, h.run_id);
   insert into billing.credit_limits as l
     (organization_id, subject_type, subject_id, amount, limit_window, mode, timezone, alert_at, counted_from)
-  values (v_organization_id, p_subject_type, p_subject_id, p_amount, p_window, p_mode, p_timezone, coalesce(p_alert_at, '{}'), nullif(v_start, '-infinity'))
+  values (v_organization_id, p_subject_type, p_subject_id, p_amount, p_window, p_mode, p_timezone, coalesce(p_alert_at, '{}'),
+    nullif(v_counted_from, '-infinity'))
   on conflict (organization_id, subject_type, subject_id, limit_window) do update
   set amount = excluded.amount, mode = excluded.mode, timezone = excluded.timezone, alert_at = excluded.alert_at,
     counted_from = case when l.timezone = excluded.timezone then l.counted_from else excluded.counted_from end,
@@ -115,8 +122,7 @@ begin
   returning * into v_limit;
 
   if v_before.id is null or v_before.timezone <> v_limit.timezone then
-    -- Windows of the old zone are no windows of this limit any more; the new zone's open one counts what the ledger says, and so do those in which
-    -- holds were taken that are open still: what an extension adds counts there.
+    -- Windows of the old zone are no windows of this limit any more; those of the new zone count what the ledger says.
     delete from billing_private.credit_limit_counters as c where c.organization_id = v_organization_id and c.limit_id = v_limit.id;
     insert into billing_private.credit_limit_counters as c (organization_id, limit_id, window_start, window_end, used, additional)
     select
@@ -126,10 +132,11 @@ begin
     from (
       select v_start as window_start
       union
-      select billing_private.window_start(p_window, p_timezone, h.created_at)
-      from billing.credit_holds as h
-      where h.organization_id = v_organization_id and h.status = 'open' and billing_private.is_subject(
-        p_subject_type, p_subject_id, h.organization_id, h.department_id, h.user_id, h.agent_type, h.agent_key_id, h.run_id)
+      select billing_private.first_instant(s.local_start, p_timezone)
+      from generate_series( -- nothing for a lifetime, which has one window
+        date_trunc(nullif(p_window, 'lifetime'), v_counted_from at time zone p_timezone), v_start at time zone p_timezone,
+        ('1 ' || nullif(p_window, 'lifetime'))::interval
+      ) as s (local_start)
     ) as w;
   else
     -- Other shares and another amount: the next spend looks at the limit itself.

@@ -112,7 +112,9 @@ as $$
     jsonb_build_object('grant_id', t.head_grant_id)
   from tail as t
   left join billing_private.credit_grant_lots as g on g.organization_id = p_organization_id and g.id = t.head_grant_id
-  where t.head_grant_id is not null and (g.id is null or not g.is_open or g.activated_at is null or g.expires_at <= t.created_at)
+  where t.head_grant_id is not null
+    -- A call that books nothing (a spent grant is voided, an approval is asked for) may have closed the row of a head that has nothing left.
+    and (g.id is null or (not g.is_open and t.head_available > 0) or g.activated_at is null or g.expires_at <= t.created_at)
   union all
   select p_organization_id, 'head_turns_in_time', n.turn_at::text, t.turn_at::text, jsonb_build_object('grant_id', t.head_grant_id)
   from tail as t

@@ -208,6 +208,51 @@ def test_tokens_are_priced_exactly_and_the_receipt_says_how(story: Story) -> Non
     assert {**again, "replayed": False} == receipt
 
 
+@pytest.mark.parametrize("window", ["day", "week", "lifetime"])
+def test_a_limit_counts_from_the_window_of_a_hold_that_is_open_when_it_is_set(
+    story: Story, window: str
+) -> None:
+    """Also by the proof at the end of the story, which compares each window with the ledger."""
+    story.grant(100)
+    story.consume(7, idempotency_key="before").accepted()
+    hold = story.api.call(
+        "hold_credits",
+        agent_type="TestAgent",
+        action="test",
+        amount=10,
+        expires_in="9 days",
+        organization_id=story.organization_id,
+        idempotency_key="hold",
+    ).accepted()
+    story.go_to(day(1))
+    story.consume(3, idempotency_key="between").accepted()
+    story.go_to(day(8))
+    _limit(story, "organization", story.organization_id, 20, window)
+    assert story.api.call("verify_ledger", organization_id=story.organization_id).accepted() == []
+    if window == "lifetime":
+        story.consume(1, idempotency_key="after").refused(402, "limit_exceeded")
+    else:
+        story.consume(20, idempotency_key="after").accepted()
+    extend = {"hold_id": hold["hold_id"], "additional": 5}
+    if window == "day":  # 17 of 20 are used where the hold was taken
+        story.api.call("extend_hold", **extend).refused(402, "limit_exceeded")
+        extend["additional"] = 3
+        story.api.call("extend_hold", **extend).accepted()
+
+
+def test_a_spent_grant_that_is_voided_leaves_a_sound_ledger_that_goes_on(story: Story) -> None:
+    """Nothing is booked, and the last entry still names the grant as the one being burnt."""
+    spent = story.grant(10)
+    story.consume(5, idempotency_key="one").accepted()
+    story.consume(5, idempotency_key="two").accepted()
+    voided = story.api.call("void_grant", grant_id=spent, reason="test").accepted()
+    assert voided["balance"] == 0
+    assert story.api.call("verify_ledger", organization_id=story.organization_id).accepted() == []
+    story.consume(1, idempotency_key="three").refused(402, "insufficient_credits")
+    story.grant(2)
+    assert story.consume(1, idempotency_key="three").accepted()["balance"] == 1
+
+
 @pytest.mark.serial
 def test_former_versions_of_a_counter_are_not_looked_at(
     story: Story, database: psycopg.Connection[dict[str, Any]]
