@@ -45,7 +45,7 @@ begin
   elsif v_decision.slug <> 'approval_required' then
     perform billing_private.fail(402, v_decision.slug, v_decision.details);
   end if;
-  insert into billing.credit_approvals (
+  insert into billing.credit_approvals as a (
     organization_id, id, limit_id, required, window_start, idempotency_key, agent_type, action, department_id, user_id, agent_key_id, run_id,
     created_at
   )
@@ -55,7 +55,9 @@ begin
     v_request.run_id, v_now
   from unnest(v_decision.limits) as l
   where l.limit_id = (v_decision.details ->> 'limit_id')::uuid
-  on conflict (organization_id, id) do nothing;
+  on conflict (organization_id, id) do update -- asked for again at another price
+  set required = excluded.required
+  where a.status = 'pending' and a.required <> excluded.required;
   if found then
     perform billing_private.announce(v_spender.organization_id, 'approval_requested', jsonb_build_object('approval_id', v_decision.details ->> 'approval_id'));
   end if;

@@ -139,6 +139,25 @@ def test_asking_leaves_the_row_and_tells_people_once(story: Story, run: str) -> 
     story.api.call("request_approval", **call).refused(409, "conflict")  # nothing to ask any more
 
 
+def test_who_asks_again_at_another_amount_shows_people_that_amount_until_they_decide(
+    story: Story, run: str
+) -> None:
+    call = {
+        "agent_type": "TestAgent",
+        "action": "test",
+        "run_id": run,
+        "idempotency_key": "third",
+        "organization_id": story.organization_id,
+    }
+    first = story.api.call("request_approval", amount=3, **call).accepted()
+    again = story.api.call("request_approval", amount=4, **call).accepted()
+    assert again == {**first, "required": 4}
+    _resolve(story, first["id"], False).accepted()
+    story.api.call("request_approval", amount=5, **call).refused(402, "limit_exceeded")
+    rows = story.api.select(f"credit_approvals?id=eq.{first['id']}&select=status,required").accepted()
+    assert rows == [{"status": "rejected", "required": 4}]
+
+
 def test_a_decision_replays_and_cannot_be_turned(story: Story, run: str) -> None:
     approval_id = story.consume(3, run_id=run).refused(402, "approval_required")["approval_id"]
     first = _resolve(story, approval_id, True, additional=10).accepted()
