@@ -1,7 +1,8 @@
 -- Asking for an approval, and deciding on it.
 
 -- Leaves the row by which people find a parked spend. Called as consume_credits is, with the arguments of the refused spend; the refusal's
--- approval_id is the row's id. A spend that would pass by now is 409 conflict; one that is refused for another reason raises that. Idempotent.
+-- approval_id is the row's id. A spend that would pass by now is 409 conflict; one that is refused for another reason raises that. Idempotent;
+-- asked for again at another price while nobody has decided, the row shows that price.
 -- Locks the organization. Tells owner, admin and billing once.
 create function billing_private.request_approval(
   p_agent_type text, p_action text, p_quantities jsonb, p_amount numeric, p_organization_id uuid, p_department_id uuid,

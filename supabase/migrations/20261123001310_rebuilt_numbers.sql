@@ -88,7 +88,8 @@ as $$
 $$;
 revoke all on function billing_private.stored_grants(uuid) from public;
 
--- The windows that each limit has counted in, as the instants at which they begin: from the one in which the limit (in its present zone) was set.
+-- The windows that each limit has counted in, as the instants at which they begin: from `counted_from`, the window in which the limit (in its
+-- present zone) was set, or an earlier one in which a hold was taken that was open then.
 create function billing_private.limit_windows(p_organization_id uuid)
 returns table (limit_id uuid, subject_type text, subject_id text, starts timestamptz[])
 language plpgsql
