@@ -87,6 +87,7 @@ def lock_key(database: Database, cast: Cast) -> int:
     return int(row["ledger_number"])
 
 
+@pytest.mark.usefixtures("tokens_on")
 @pytest.mark.parametrize("name", sorted(name for name, rule in MATRIX.functions.items() if rule.allowed))
 def test_what_changes_an_organization_holds_its_lock_and_what_reads_does_not(
     name: str, stack: StackUnderTest, owner_session: Database
