@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +24,8 @@ from stack.supervisor.events import read_from
 from stack.supervisor.record import read
 from stack.testing.instance import running_instance
 from supabase import ClientOptions, create_client
+from tallybase import Credits, RetryPolicy
+from tallybase.transport import HttpxTransport, Request, Response
 
 pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(300)]
 
@@ -32,6 +36,9 @@ GRANTED = Decimal(AGENTS * SPENDS_EACH + 7)
 PATIENCE_SECONDS = 90
 #: After this many receipts the named process is killed; the run goes on meanwhile.
 KILLS = {40: "postgrest", 110: "postgres", 190: "workers", 270: "postgres"}
+
+#: The body of PostgREST's 400 for a connection to the database that broke during the COMMIT.
+CUT_OFF = {"code": "", "details": None, "hint": None, "message": ""}
 
 
 @dataclass
@@ -107,6 +114,77 @@ def test_no_credit_is_lost_or_doubled(instance: dict[str, str], agent_key: str) 
     assert recovered >= Counter(KILLS.values())
 
 
+def test_a_spend_that_is_cut_off_in_its_commit_is_asked_again(
+    instance: dict[str, str], agent_key: str
+) -> None:
+    transport = _Recorder()
+    client = Credits(
+        instance["SUPABASE_URL"],
+        instance["SUPABASE_PUBLISHABLE_KEY"],
+        agent_key=agent_key,
+        retry=RetryPolicy(deadline=PATIENCE_SECONDS, max_attempts=100),
+        transport=transport,
+    )
+    with client, _slow_commits(instance["DATABASE_URL"]), ThreadPoolExecutor(1) as pool:
+        spend = pool.submit(client.consume, "TestAgent", "test", amount=3, idempotency_key="cut-off")
+        os.kill(_committing(instance["DATABASE_URL"]), signal.SIGKILL)
+        receipt = spend.result(PATIENCE_SECONDS)
+    assert (transport.answers[0].status, json.loads(transport.answers[0].content)) == (400, CUT_OFF)
+    assert receipt.amount == 3
+    with psycopg.connect(instance["DATABASE_URL"], autocommit=True) as connection:
+        booked = connection.execute(
+            "select transaction_id::text from billing.credit_usage where idempotency_key = 'cut-off'"
+        ).fetchall()
+        assert booked == [(str(receipt.transaction_id),)]
+        assert connection.execute("select * from billing.verify_ledger()").fetchall() == []
+
+
+class _Recorder(HttpxTransport):
+    """Sends as the SDK does and keeps the answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[Response] = []
+
+    def send(self, request: Request, time_limit: float) -> Response:
+        answer = super().send(request, time_limit)
+        self.answers.append(answer)
+        return answer
+
+
+@contextmanager
+def _slow_commits(database_url: str) -> Iterator[None]:
+    """Let every transaction that writes the ledger take a second over its COMMIT."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            """
+            create function public.take_time() returns trigger language plpgsql
+            as 'begin perform pg_sleep(1); return null; end';
+            create constraint trigger take_time after insert on billing.credit_transactions
+            deferrable initially deferred for each row execute function public.take_time();
+            """
+        )
+    try:
+        yield
+    finally:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("drop function public.take_time cascade")
+
+
+def _committing(database_url: str) -> int:
+    """Return the process of a connection of PostgREST that is in its COMMIT."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        while time.monotonic() < deadline:
+            found = connection.execute(
+                "select pid from pg_stat_activity where usename = 'authenticator' and wait_event = 'PgSleep'"
+            ).fetchone()
+            if found is not None:
+                return int(found[0])
+            time.sleep(0.02)
+    raise AssertionError("no COMMIT was seen")
+
+
 def _spend_all(instance: dict[str, str], agent_key: str, agent: int, run: Run) -> None:
     """Spend, every third time through the workers, asking again with the same key until answered."""
     headers = {
@@ -136,12 +214,17 @@ def _ask_until_answered(client: httpx.Client, url: str, body: dict[str, str], ru
             if answer.status_code < 300:
                 receipt: dict[str, Any] = answer.json()
                 return receipt
-            assert answer.status_code >= 500, answer.text
+            assert answer.status_code >= 500 or _says_nothing(answer), answer.text
             reason = str(answer.status_code)
         with run.lock:
             run.retries[reason] += 1
         time.sleep(0.1)
     raise AssertionError(f"no answer in {PATIENCE_SECONDS} s: {dict(run.retries)}")
+
+
+def _says_nothing(answer: httpx.Response) -> bool:
+    """Whether it is PostgREST's answer for a connection to the database that broke during the COMMIT."""
+    return answer.status_code == 400 and answer.json() == CUT_OFF
 
 
 def _kill_on_the_way(instance: dict[str, str], run: Run) -> list[str]:

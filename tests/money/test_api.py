@@ -12,9 +12,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from billing import rest
+from billing.errors import DatabaseUnavailableError
 from supabase import Client
 from tests.conftest import StackUnderTest
 from tests.money.conftest import Buyer
+from tests.money.in_process import process_of
 from tests.money.world import Workers
 
 USE = {"amount": 5, "agent_type": "TestAgent", "action": "test"}
@@ -331,3 +334,17 @@ def test_a_request_id_comes_back(stack: StackUnderTest) -> None:
     assert named.headers["x-request-id"] == "my-request-0001"
     assert unsafe.headers["x-request-id"] != "<script>"
     assert named.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "answer", [(400, {"code": "", "message": ""}), (503, {"code": "PGRST001", "message": "-"})]
+)
+def test_a_spend_whose_outcome_the_database_does_not_tell_may_be_sent_again(
+    stack: StackUnderTest, monkeypatch: pytest.MonkeyPatch, answer: tuple[int, dict[str, str]]
+) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(answer[0], json=answer[1]))
+    monkeypatch.setattr(rest, "_client", lambda: httpx.Client(transport=transport))
+    with process_of(stack, None, monkeypatch), pytest.raises(DatabaseUnavailableError) as refused:
+        rest.call_function("consume_credits", USE, {"x-agent-key": "tb_test_x"})
+    assert (refused.value.status, refused.value.slug) == (503, "database_unavailable")
+    assert "same idempotency key" in refused.value.hint

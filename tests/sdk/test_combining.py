@@ -192,6 +192,29 @@ def test_a_batch_is_never_larger_than_allowed() -> None:
     assert sizes == [1, MAX_COMBINED, 19]
 
 
+@pytest.mark.parametrize("status", [400, 503])
+def test_a_batch_that_the_server_failed_at_is_not_sent_one_by_one(status: int) -> None:
+    functions: list[str] = []
+    arrived, opened = threading.Event(), threading.Event()
+
+    def send(function: str, arguments: Event, time_limit: float) -> Reply:
+        functions.append(function)
+        arrived.set()
+        assert opened.wait(WAIT)
+        return Reply(status, {"code": "", "details": None, "hint": None, "message": ""})
+
+    combiner = Combiner(send)
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(combiner.submit, {}, WAIT)]
+        assert arrived.wait(WAIT)
+        futures += [pool.submit(combiner.submit, {}, WAIT) for _ in range(3)]
+        wait_until(lambda: len(combiner._lanes[None]._waiting) == 3)
+        opened.set()
+        answers = [future.result(WAIT) for future in futures]
+    assert functions == ["consume_credits", "consume_credits_batch"]
+    assert all(isinstance(answer, Reply) and answer.status == status for answer in answers)
+
+
 def test_a_caller_that_breaks_off_leaves_the_lane_working() -> None:
     calls: list[str] = []
 

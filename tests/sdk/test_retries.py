@@ -29,11 +29,14 @@ from tallybase.testing import FakeCredits
 from tests.sdk.conftest import AGENT_KEY, QUICK, URL, receipt_body
 
 BUSY = {"code": "PT503", "message": "busy", "details": "", "hint": "Try again with the same idempotency key."}
+#: PostgREST's answer when its connection to the database breaks during the COMMIT.
+CUT_OFF = {"code": "", "details": None, "hint": None, "message": ""}
 OUTAGES: list[Callable[[], Any]] = [
     lambda: httpx.ConnectError("refused"),
     lambda: httpx.ReadTimeout("slow"),
     lambda: httpx.RemoteProtocolError("cut off"),
     lambda: httpx.Response(500, json={"code": "57014", "message": "canceling statement due to timeout"}),
+    lambda: httpx.Response(400, json=CUT_OFF),
     lambda: httpx.Response(502, html="<h1>Bad gateway</h1>"),
     lambda: httpx.Response(503, json=BUSY),
     lambda: httpx.Response(429, json={"message": "rate_limited"}),

@@ -104,10 +104,10 @@ def _send(
         )
     except httpx.TransportError as error:
         _log.error("database_unreachable", path=path, error=type(error).__name__)
-        raise DatabaseUnavailableError(_MAYBE_DONE if method == "POST" else _UNREAD) from error
+        raise _unavailable(method) from error
     if answer.is_success:
         return answer.content
-    raise _refusal(path, answer)
+    raise _refusal(method, path, answer)
 
 
 _MAYBE_DONE = (
@@ -116,7 +116,7 @@ _MAYBE_DONE = (
 _UNREAD = "The database did not answer. Try again."
 
 
-def _refusal(path: str, answer: httpx.Response) -> WorkerError:
+def _refusal(method: str, path: str, answer: httpx.Response) -> WorkerError:
     try:
         body = exact_json.decode(answer.content)
     except ValueError:
@@ -142,7 +142,11 @@ def _refusal(path: str, answer: httpx.Response) -> WorkerError:
         status=answer.status_code,
         code=isinstance(body, dict) and body.get("code"),
     )
-    return DatabaseUnavailableError(_UNREAD)
+    return _unavailable(method)
+
+
+def _unavailable(method: str) -> DatabaseUnavailableError:
+    return DatabaseUnavailableError(_MAYBE_DONE if method == "POST" else _UNREAD)
 
 
 def _retry_after(answer: httpx.Response) -> dict[str, str]:

@@ -27,6 +27,12 @@ test.each([
   expect(describeError(billingErrorFrom(body, status), english)).toBe(words);
 });
 
+test("an answer that says nothing is a failure of the server, worth another attempt", () => {
+  const error = billingErrorFrom({ code: "", details: null, hint: null, message: "" }, 400);
+  expect(error.status).toBe(500);
+  expect(describeError(error, english)).toBe(english.errors.unexpected);
+});
+
 test("a refusal that the messages do not know speaks by its hint, never by what the database said", () => {
   const hinted = { code: "PT409", message: "subscription_exists", hint: "Change the plan in the portal." };
   expect(describeError(billingErrorFrom(hinted, 409), english)).toBe("Change the plan in the portal.");

@@ -51,6 +51,8 @@ export function billingErrorFrom(body: unknown, status: number): BillingError {
   const parsed = errorBody.safeParse(body);
   if (!parsed.success) return new BillingError(slugOfStatus(status), status);
   const { code, message, details, hint } = parsed.data;
+  // So PostgREST answers, with 400, when its connection to the database breaks during the COMMIT: the server failed.
+  if (code === "" && message === "") return new BillingError(slugOfStatus(500), 500);
   const isRefusal = message !== undefined && /^[a-z][a-z0-9_]*$/.test(message);
   const slug = isRefusal ? message : slugOfCode(code ?? "", status);
   return new BillingError(slug, status, readDetails(details), isRefusal ? (hint ?? "") : "");

@@ -84,7 +84,7 @@ def error_of(reply: Reply) -> errors.TallybaseError:
 
 def _foreign_error(reply: Reply, body: _Body, details: Mapping[str, object]) -> errors.TallybaseError:
     said = " ".join(part for part in (body.code, body.message or reply.text) if part)
-    if reply.status >= 500:
+    if reply.server_failed:
         message = (
             f"The billing server failed (HTTP {reply.status}). Whether the credits were charged is not known."
         )

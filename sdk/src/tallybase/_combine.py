@@ -45,10 +45,9 @@ def _share(answer: Answer, count: int) -> list[Answer | None]:
     """What each event of a request is answered; None: ask again, alone."""
     if count == 1 or not isinstance(answer, Reply):
         return [answer] * count
-    if answer.status in _ISOLATE:
-        return [None] * count
     if not answer.ok:
-        return [answer] * count
+        is_isolated = answer.status in _ISOLATE and not answer.server_failed
+        return [None if is_isolated else answer] * count
     try:
         return list(batch_replies(answer.payload, count))
     except ValueError as error:

@@ -69,9 +69,9 @@ def exchange(
 ) -> Generator[Step, StepAnswer, T]:
     """Run one call to its end without doing any input or output itself.
 
-    Retried are transport failures, 5xx, 429 and `busy`; never a 402, 403, 404, 409, 413 or 422. A call that
-    is not replayable is only retried when the server said that it did nothing. Every attempt sends the same
-    arguments, so the same idempotency key.
+    Retried are transport failures, failures of the server (`Reply.server_failed`), 429 and `busy`; never a
+    402, 403, 404, 409, 413 or 422. A call that is not replayable is only retried when the server said that it
+    did nothing. Every attempt sends the same arguments, so the same idempotency key.
 
     Yields:
         what the driver is to do next.
@@ -116,4 +116,4 @@ def _may_repeat(call: Call[T] | Query[T], answer: StepAnswer) -> bool:
         return call.replayable
     if answer.status == _TOO_MANY_REQUESTS or slug_of(answer) == errors.Busy.default_slug:
         return True
-    return call.replayable and answer.status >= 500
+    return call.replayable and answer.server_failed

@@ -64,6 +64,20 @@ class Reply:
         """Whether the call succeeded."""
         return 200 <= self.status < 300
 
+    @property
+    def server_failed(self) -> bool:
+        """Whether the server failed, so that it is not known whether it carried the call out.
+
+        Besides 5xx that is a 400 with an empty `code` and `message`: so PostgREST answers when its connection
+        to the database breaks during the COMMIT (tests/chaos/test_killed_processes.py).
+        """
+        if self.status >= 500:
+            return True
+        body = self.payload
+        return (
+            self.status == 400 and isinstance(body, Mapping) and body.get("code") == body.get("message") == ""
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
