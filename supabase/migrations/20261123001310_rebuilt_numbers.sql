@@ -89,7 +89,8 @@ $$;
 revoke all on function billing_private.stored_grants(uuid) from public;
 
 -- The windows that each limit has counted in, as the instants at which they begin: from `counted_from`, the window in which the limit (in its
--- present zone) was set, or an earlier one in which a hold was taken that was open then.
+-- present zone) was set, or an earlier one in which a hold was taken that was open then; to that of the last entry, or a later one in which an
+-- approval gave room before anything was booked.
 create function billing_private.limit_windows(p_organization_id uuid)
 returns table (limit_id uuid, subject_type text, subject_id text, starts timestamptz[])
 language plpgsql
@@ -107,11 +108,15 @@ begin
         select array_agg(distinct billing_private.first_instant(w.local_start, l.timezone))
         from generate_series(
           date_trunc(l.limit_window, l.counted_from at time zone l.timezone),
-          greatest(v_last, l.counted_from) at time zone l.timezone, ('1 ' || l.limit_window)::interval
+          greatest(v_last, l.counted_from, a.last_start) at time zone l.timezone, ('1 ' || l.limit_window)::interval
         ) as w (local_start)
       )
     end
   from billing.credit_limits as l
+  cross join lateral (
+    select max(a.window_start) as last_start from billing.credit_approvals as a
+    where a.organization_id = p_organization_id and a.limit_id = l.id and a.status = 'approved'
+  ) as a
   where l.organization_id = p_organization_id;
 end
 $$;

@@ -195,6 +195,19 @@ def test_an_approval_ends_with_its_window(story: Story) -> None:
     assert story.consume(21).refused(402, "approval_required")["limit"] == 20
 
 
+def test_room_given_before_a_windows_first_entry_is_known_to_proof_and_rebuild(story: Story) -> None:
+    story.grant(1000)
+    _ask(story, "organization", story.organization_id, 20, "day")
+    story.go_to(day(1))
+    approval_id = story.consume(30).refused(402, "approval_required")["approval_id"]
+    _resolve(story, approval_id, True, additional=10).accepted()
+    organization = {"organization_id": story.organization_id}
+    assert story.api.call("verify_ledger", **organization).accepted() == []
+    rebuilt = story.api.call("rebuild_ledger", **organization).accepted()
+    assert {row["changed"] for row in rebuilt} == {0}
+    story.consume(30).accepted()
+
+
 def test_holds_are_parked_and_pass_like_spends(story: Story, run: str) -> None:
     def hold() -> Answer:
         return story.api.call(
