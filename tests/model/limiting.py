@@ -43,7 +43,7 @@ class LimitStory(Story):
         limit.id = limit.id or str(actual["id"])
         assert limit.id == str(actual["id"])
 
-    @precondition(lambda self: self.parked)
+    @precondition(lambda self: self.sent or self.taken)
     @rule(
         which=PICK,
         is_approved=st.sampled_from([True, True, True, False]),
@@ -51,6 +51,8 @@ class LimitStory(Story):
     )
     def resolve_approval(self, which: int, is_approved: bool, additional: Decimal | None) -> None:
         """Section 5: somebody decides on what is parked, or decides again."""
+        if not self.parked:
+            return
         question = list(self.parked)[which % len(self.parked)]
         additional = additional if is_approved else None
         expected = outcome(lambda: self.ledger.resolve_approval(question, is_approved, additional))

@@ -162,7 +162,7 @@ class LedgerMachine(SeveralStory):
             told = Refused(error["status"], error["message"], **error["details"]) if error else row["receipt"]
             self._same_movement(answer, told)
 
-    @precondition(lambda self: self.spent)
+    @precondition(lambda self: self.sent)
     @rule(
         which=PICK,
         amount=st.none() | SPENT,
@@ -171,6 +171,8 @@ class LedgerMachine(SeveralStory):
     )
     def refund(self, which: int, amount: Decimal | None, reason: str, key: str) -> None:
         """Section 3: a consumption given back, in part or whole."""
+        if not self.spent:
+            return
         amount = None if amount is None else amount.quantize(Decimal("0.000001"))
         transaction_id = self.spent[which % len(self.spent)]
         spent = self.consumptions[transaction_id]
@@ -241,7 +243,7 @@ class LedgerMachine(SeveralStory):
             assert isinstance(actual, dict)
             self._same_hold(expected, actual)
 
-    @precondition(lambda self: self.ledger.holds)
+    @precondition(lambda self: self.taken)
     @rule(
         which=PICK,
         additional=st.just(ZERO) | SPENT,
@@ -252,6 +254,8 @@ class LedgerMachine(SeveralStory):
         self, which: int, additional: Decimal, metered: Decimal | None, expires_in: timedelta | None
     ) -> None:
         """Section 4: reserve more, report what was used, move the end."""
+        if not self.ledger.holds:
+            return
         hold = self.ledger.holds[self._hold(which)]
         additional = additional.quantize(Decimal("0.000001"))
         metered = None if metered is None else metered.quantize(Decimal("0.000001"))
@@ -267,10 +271,12 @@ class LedgerMachine(SeveralStory):
             ),
         )
 
-    @precondition(lambda self: self.ledger.holds)
+    @precondition(lambda self: self.taken)
     @rule(which=PICK)
     def release(self, which: int) -> None:
         """Section 4: let go."""
+        if not self.ledger.holds:
+            return
         hold = self.ledger.holds[self._hold(which)]
         self._on_hold(
             hold,
@@ -284,7 +290,7 @@ class LedgerMachine(SeveralStory):
             assert isinstance(actual, dict)
             self._same_hold(hold, actual)
 
-    @precondition(lambda self: self.ledger.holds)
+    @precondition(lambda self: self.taken)
     @rule(
         which=PICK,
         amount=st.none() | st.just(ZERO) | SPENT,
@@ -293,15 +299,19 @@ class LedgerMachine(SeveralStory):
     )
     def capture(self, which: int, amount: Decimal | None, tokens: int | None, key: str | None) -> None:
         """Section 4: charge what the run cost: an amount, or tokens at the prices that the hold fixed."""
+        if not self.ledger.holds:
+            return
         hold = self.ledger.holds[self._hold(which)]
         tokens = tokens if amount is None and hold.spender.agent_type == "QAAgent" else None
         self._capture(hold, amount, key, tokens)
         self.captures.append((self._hold(which), amount, key, tokens))
 
-    @precondition(lambda self: self.captures)
+    @precondition(lambda self: self.taken)
     @rule(which=PICK)
     def capture_again(self, which: int) -> None:
         """Section 4: the very same capture once more."""
+        if not self.captures:
+            return
         index, amount, key, tokens = self.captures[which % len(self.captures)]
         self._capture(self.ledger.holds[index], amount, key, tokens)
 

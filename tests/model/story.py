@@ -39,7 +39,12 @@ AGENT = st.sampled_from(["TestAgent", "TestAgent", "TestAgent", "QAAgent"])
 
 
 class Story(RuleBasedStateMachine):
-    """One story."""
+    """One story.
+
+    A rule is enabled by what was tried, never by what came of it: of two limits that stop a call the one with
+    the lower id refuses, and of two equal grants it is spent first. Ids are random, and hypothesis must find
+    the same rules enabled whenever it tells the same beginning.
+    """
 
     connection: psycopg.Connection[Row]
     owner: UUID
