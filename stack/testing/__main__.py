@@ -77,28 +77,46 @@ def _static_checks() -> list[Result]:
 
 
 def _tests(chosen: list[str]) -> list[Result]:
+    together = ["-n", _PARALLEL, "--dist", "loadgroup", "-m", "not serial and not browser"]
     try:
         with running_instance(INSTALL_DIR / "test") as environment:
             variables = npm_environment() | environment
-            jobs = [_pytest("pytest", chosen)] if chosen else _test_jobs()
-            return [run(job, variables) for job in jobs]
+            if chosen:
+                return [run(_pytest("pytest", chosen), variables)]
+            results = [
+                run(job, variables)
+                for job in (
+                    Job("pgTAP", [sys.executable, "-m", "stack.testing.pgtap"], show=True),
+                    Job("SQL linters, database", [sys.executable, "-m", "stack.testing.lints", "database"]),
+                    _pytest("pytest, side by side", together),
+                )
+            ]
+            with ThreadPoolExecutor(1) as pool:
+                # Tests that run one by one leave a processor idle.
+                pages = pool.submit(_tests_of_pages)
+                results.append(run(_pytest("pytest, one by one", ["-m", "serial"]), variables))
+                return results + pages.result()
     except InstanceError as error:
-        print(f"FAILED the test instance\n{error}", flush=True)
-        return [Result("test instance", passed=False, seconds=0, output="did not come up")]
+        return [_did_not_come_up(error)]
 
 
-def _test_jobs() -> list[Job]:
-    pgtap = Job("pgTAP", [sys.executable, "-m", "stack.testing.pgtap"], show=True)
-    together = ["-n", _PARALLEL, "--dist", "loadgroup", "-m", "not serial and not browser"]
-    return [
-        pgtap,
-        Job("SQL linters, database", [sys.executable, "-m", "stack.testing.lints", "database"]),
-        _pytest("pytest, side by side", together),
+def _tests_of_pages() -> list[Result]:
+    """Run what needs a browser, on an instance of its own."""
+    jobs = [
         # Playwright keeps an event loop: no asynchronous test and no second Playwright runs beside it.
         _pytest("pytest, the page", ["-n", _BROWSERS, "-m", "not serial", "tests/browser"]),
         _pytest("pytest, other pages", ["-m", "browser and not serial", "--ignore", "tests/browser"]),
-        _pytest("pytest, one by one", ["-m", "serial"]),
     ]
+    try:
+        with running_instance(INSTALL_DIR / "test-pages") as environment:
+            return [run(job, npm_environment() | environment) for job in jobs]
+    except InstanceError as error:
+        return [_did_not_come_up(error)]
+
+
+def _did_not_come_up(error: InstanceError) -> Result:
+    print(f"FAILED the test instance\n{error}", flush=True)
+    return Result("test instance", passed=False, seconds=0, output="did not come up")
 
 
 def _pytest(name: str, arguments: list[str]) -> Job:
