@@ -32,6 +32,9 @@ PRICES: Prices = {
     ("TestAgent", "test"): None,
 }
 
+#: The body of PostgREST's 400 when its connection to the database breaks during the COMMIT.
+CUT_OFF = {"code": "", "details": None, "hint": None, "message": ""}
+
 #: Waits take no time in unit tests, but attempts are counted.
 QUICK = RetryPolicy(deadline=60, first_delay=0.001, longest_delay=0.001, max_attempts=4)
 

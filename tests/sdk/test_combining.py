@@ -17,7 +17,7 @@ from tallybase._wire import Reply, Request, Response, TransportFailure
 from tallybase.client import Credits
 from tallybase.testing import FakeAsyncCredits, FakeCredits, FakeLedger
 from tallybase.testing.clients import FakeTransport
-from tests.sdk.conftest import wait_until
+from tests.sdk.conftest import CUT_OFF, wait_until
 
 WAIT = 10.0
 
@@ -201,7 +201,7 @@ def test_a_batch_that_the_server_failed_at_is_not_sent_one_by_one(status: int) -
         functions.append(function)
         arrived.set()
         assert opened.wait(WAIT)
-        return Reply(status, {"code": "", "details": None, "hint": None, "message": ""})
+        return Reply(status, CUT_OFF)
 
     combiner = Combiner(send)
     with ThreadPoolExecutor(4) as pool:

@@ -26,11 +26,9 @@ from tallybase import (
 from tallybase._calls import Call
 from tallybase._keys import uuid7
 from tallybase.testing import FakeCredits
-from tests.sdk.conftest import AGENT_KEY, QUICK, URL, receipt_body
+from tests.sdk.conftest import AGENT_KEY, CUT_OFF, QUICK, URL, receipt_body
 
 BUSY = {"code": "PT503", "message": "busy", "details": "", "hint": "Try again with the same idempotency key."}
-#: PostgREST's answer when its connection to the database breaks during the COMMIT.
-CUT_OFF = {"code": "", "details": None, "hint": None, "message": ""}
 OUTAGES: list[Callable[[], Any]] = [
     lambda: httpx.ConnectError("refused"),
     lambda: httpx.ReadTimeout("slow"),
