@@ -108,15 +108,15 @@ begin
         select array_agg(distinct billing_private.first_instant(w.local_start, l.timezone))
         from generate_series(
           date_trunc(l.limit_window, l.counted_from at time zone l.timezone),
-          greatest(v_last, l.counted_from, a.last_start) at time zone l.timezone, ('1 ' || l.limit_window)::interval
+          greatest(v_last, l.counted_from, widened.last_start) at time zone l.timezone, ('1 ' || l.limit_window)::interval
         ) as w (local_start)
       )
     end
   from billing.credit_limits as l
   cross join lateral (
     select max(a.window_start) as last_start from billing.credit_approvals as a
-    where a.organization_id = p_organization_id and a.limit_id = l.id and a.status = 'approved'
-  ) as a
+    where a.organization_id = p_organization_id and a.limit_id = l.id and a.status = 'approved' and a.additional is not null
+  ) as widened
   where l.organization_id = p_organization_id;
 end
 $$;
